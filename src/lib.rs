@@ -1,0 +1,38 @@
+//! NextVision for GStreamer: many video feeds, one inference engine.
+//!
+//! # The map
+//!
+//! | folder | what it decides or does | what it may know |
+//! |---|---|---|
+//! | [`batch`] | which frames go together, and when | plain values |
+//! | [`vision`] | geometry, fused pre-processing, decoding of model outputs | plain values |
+//! | [`output`] | the output record and its JSON form | plain values |
+//! | `infer` | loads ONNX Runtime, owns sessions, runs batches | `ort`, threads, the clock |
+//! | `meta` | what travels on buffers: batches, frame facts, detections | GStreamer, `unsafe` |
+//! | `elements` | caps, pads, events, queries, locks: translation only | GStreamer and all of the above |
+//!
+//! Arrows point one way: `elements` uses everything else; a pure folder uses no other layer but plain
+//! value types. Pure code reads no clock and never sleeps: its caller passes `now` and gets back what to
+//! do and when to call again. `cargo check --no-default-features` builds the pure folders without
+//! GStreamer and without ONNX Runtime, so the compiler enforces the rule; `tests/architecture.rs` guards
+//! the rest of it.
+
+pub mod batch;
+pub mod output;
+pub mod time;
+pub mod vision;
+
+#[cfg(feature = "onnx")]
+pub mod clock;
+#[cfg(feature = "onnx")]
+pub mod infer;
+
+#[cfg(feature = "plugin")]
+pub mod elements;
+#[cfg(feature = "plugin")]
+pub mod meta;
+
+#[cfg(feature = "plugin")]
+mod plugin;
+#[cfg(feature = "plugin")]
+pub use plugin::plugin_register_static;

@@ -1,0 +1,1 @@
+//! What travels on buffers. The only folder with `unsafe`.
