@@ -1,1 +1,133 @@
-//! To be written.
+//! The batch core: which frames go to the engine together, when, and what became of every one of them.
+//!
+//! It sees feed ids, frame keys and points in time; never a buffer, a pad, a clock or a thread. The
+//! element that owns it keeps the buffers under the [`FrameId`]s it chose, passes `now` in, and does
+//! what the answers say.
+//!
+//! # Ownership
+//!
+//! * A frame handed to [`Former::push`] belongs to its feed's queue until it comes back, exactly once: as
+//!   [`Push::DroppedOldest`] or [`Push::DroppedNewest`], from [`Former::flush`] or
+//!   [`Former::remove_feed`], or in a [`Batch`]. After [`Push::WouldBlock`] it still is the caller's.
+//! * A frame in a batch carries a [`Ticket`]. The last clone of it to be dropped gives the feed its credit
+//!   back; until then the frame counts against the feed's in-flight limit, wherever it is. So no queue
+//!   behind the former can grow beyond that limit, and back-pressure reaches exactly the feed at fault.
+//! * What became of the frame is a separate matter, written into the feed's [`Ledger`] by the first of
+//!   [`Ticket::deliver`], [`Ticket::fail`] and [`Ticket::discard`]; a ticket that says nothing was
+//!   abandoned, and that is counted too.
+//!
+//! # Threads
+//!
+//! A [`Former`] is a plain value: keep it in a mutex, push from the pad threads, poll from one thread.
+//! Tickets live outside that mutex and may be settled, cloned and dropped by any thread at any time. They
+//! share with the former only their feed's ledger (a mutex of its own, held for a few additions and never
+//! while anything is called) and its epoch (an atomic). The [`Waker`] runs on the thread that drops the
+//! ticket; see there for what it may do.
+//!
+//! Poll again after every call that changes the former, when the waker was called, when the engine
+//! becomes free, and at the time [`Poll::WaitUntil`] named. Nothing else can make a batch due, so an
+//! idle caller sleeps.
+//!
+//! # When a batch closes
+//!
+//! Only while the engine is idle; the first that holds gives the [`CloseReason`]:
+//!
+//! 1. `full`: [`Policy::max_batch_size`] frames to infer can be chosen.
+//! 2. `eos`: some frame can be chosen, and only feeds that have ended hold frames.
+//! 3. `all-ready`: some frame can be chosen, and every active feed with credit has one queued. It is
+//!    called `flush` when the last feed waited for did not become ready but was flushed.
+//! 4. `deadline`: the oldest frame that can be chosen arrived [`Policy::max_latency`] ago or earlier.
+//!
+//! A feed is *active* from a push until it ends, is flushed or removed, or stays silent through a deadline
+//! (a batch closes for `deadline` while the feed has credit and nothing queued). So a stalled feed
+//! delays the others by one deadline, once. A feed out of credit is neither waited for nor chosen, and its
+//! frames start no deadline; when credit returns, a frame that is overdue by then closes a batch at once.
+//!
+//! # Which frames go
+//!
+//! Feeds are served in the order of the last batch that carried a frame of theirs to infer, least recent
+//! first; then by the older oldest frame, then by id. They give one frame to infer each, round by round,
+//! up to [`Policy::max_frames_per_feed`] each and [`Policy::max_batch_size`] together. So a feed that
+//! always has a frame ready is served at least once in ⌈feeds / `max_batch_size`⌉ batches, whatever the
+//! others push.
+//!
+//! Some frames *ride along*: they travel in their place but are not inferred, because of
+//! [`FeedOptions::interval`] or [`Overload::PassThrough`]. They need credit like any frame, do not count
+//! towards the size, and go with every batch as soon as no frame to infer is in front of them. A feed with
+//! nothing else has contributed to `all-ready`, and a batch may consist of nothing else.
+//!
+//! # Not guaranteed
+//!
+//! * Order and timing between feeds: only within a feed are frames first in, first out.
+//! * A deadline while the engine is busy: frames collect by their feed's [`Overload`] rule, and the choice
+//!   is made when it is free.
+//! * That times are sensible: `now` going backwards delays deadlines, but loses no frame.
+//! * That a batch is processed: the former forgets a batch when it hands it out, except through its
+//!   tickets.
+
+mod feed;
+mod former;
+mod ledger;
+mod metrics;
+mod policy;
+mod ticket;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
+pub use former::{Batch, Chosen, FeedError, Former, Poll, Push, UnknownFeed};
+pub use ledger::{DropReason, FailReason, Ledger, Waker};
+pub use metrics::{FeedSnapshot, FormationWait, Metrics, Snapshot};
+pub use policy::{FeedOptions, Overload, Policy, PolicyError};
+pub use ticket::Ticket;
+
+/// A feed: in the elements, the number of its sink pad.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FeedId(pub u32);
+
+impl fmt::Display for FeedId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The caller's key of one frame; the former only hands it back, and never compares two of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FrameId(pub u64);
+
+/// Counts the batches of one former from 0.
+pub type BatchId = u64;
+
+/// Why a batch closed when it did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CloseReason {
+    /// As many frames to infer as fit could be chosen.
+    Full,
+    /// Every active feed with credit had a frame queued.
+    AllReady,
+    /// The oldest frame had waited as long as it may.
+    Deadline,
+    /// The feed it still waited for was flushed.
+    Flush,
+    /// Only feeds that have ended held frames.
+    Eos,
+}
+
+impl CloseReason {
+    /// All reasons, in the order of their declaration.
+    pub const ALL: [Self; 5] = [Self::Full, Self::AllReady, Self::Deadline, Self::Flush, Self::Eos];
+
+    /// The name of the reason in statistics and messages.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::AllReady => "all-ready",
+            Self::Deadline => "deadline",
+            Self::Flush => "flush",
+            Self::Eos => "eos",
+        }
+    }
+}

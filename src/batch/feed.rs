@@ -1,0 +1,247 @@
+//! One feed: its queue, its overload and interval rules, and whether batches wait for it.
+//!
+//! It does not know the other feeds, and decides no batch.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::former::{Chosen, Push};
+use super::ledger::{Account, DropReason, Waker};
+use super::metrics::FeedSnapshot;
+use super::{BatchId, FeedId, FeedOptions, FrameId, Overload, Policy, Ticket};
+use crate::time::Monotonic;
+
+pub(super) struct Feed {
+    pub(super) id: FeedId,
+    options: FeedOptions,
+    capacity: usize,
+    queue: VecDeque<Queued>,
+    next_seq: u64,
+    /// Frames queued so far: the interval's turns.
+    turns: u64,
+    /// Feeds added before this one: where its interval starts.
+    phase: u64,
+    active: bool,
+    ended: bool,
+    last_served: Option<BatchId>,
+    to_infer: u64,
+    rode_along: u64,
+    account: Arc<Account>,
+}
+
+struct Queued {
+    frame: FrameId,
+    seq: u64,
+    arrival: Monotonic,
+    infer: bool,
+}
+
+/// What a feed can give to a batch, at one instant. Ordered by who is served first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Offer {
+    last_served: Option<BatchId>,
+    /// Of the feed's oldest frame.
+    pub(super) arrival: Monotonic,
+    /// The feed's place in the former's list, which is in the order of the ids. Makes the order total.
+    pub(super) place: usize,
+    /// Frames the feed's credit allows, at least 1.
+    credit: usize,
+    /// Frames to infer among these, at most `max_frames_per_feed`.
+    pub(super) ready: usize,
+    /// Frames to infer that were granted; at most `ready`.
+    pub(super) granted: usize,
+    /// Whether the oldest frame rides along, and so goes whatever is granted.
+    pub(super) rides: bool,
+}
+
+impl Offer {
+    /// The batch has no place for its frames to infer.
+    pub(super) fn without_frames_to_infer(self) -> Self {
+        Self { ready: 0, ..self }
+    }
+}
+
+impl Feed {
+    pub(super) fn new(id: FeedId, options: FeedOptions, phase: u64, policy: &Policy, waker: Waker) -> Self {
+        Self {
+            id,
+            capacity: options.capacity(policy),
+            queue: VecDeque::new(),
+            next_seq: 0,
+            turns: 0,
+            phase,
+            active: false,
+            ended: false,
+            last_served: None,
+            to_infer: 0,
+            rode_along: 0,
+            account: Arc::new(Account::new(options.in_flight_limit(policy), waker)),
+            options,
+        }
+    }
+
+    pub(super) fn set_options(&mut self, options: FeedOptions, policy: &Policy) {
+        self.options = options;
+        self.apply_policy(policy);
+    }
+
+    pub(super) fn apply_policy(&mut self, policy: &Policy) {
+        self.capacity = self.options.capacity(policy);
+        self.account.set_limit(self.options.in_flight_limit(policy));
+    }
+
+    pub(super) fn push(&mut self, frame: FrameId, now: Monotonic) -> Push {
+        let full = self.queue.len() >= self.capacity;
+        if full && self.blocks() {
+            return Push::WouldBlock;
+        }
+        self.active = true;
+        self.ended = false;
+        let seq = self.next_seq;
+        self.next_seq += 1;
+        if !full {
+            self.account.receive();
+            self.enqueue(frame, seq, now);
+            return Push::Queued;
+        }
+        match self.options.overload {
+            Overload::DropOldest => {
+                let oldest = self.queue.pop_front().map(|queued| queued.frame);
+                self.account.receive_and_drop();
+                self.enqueue(frame, seq, now);
+                oldest.map_or(Push::Queued, Push::DroppedOldest)
+            }
+            Overload::DropNewest => {
+                self.account.receive_and_drop();
+                Push::DroppedNewest
+            }
+            Overload::Block | Overload::PassThrough => {
+                if let Some(oldest) = self.queue.iter_mut().find(|queued| queued.infer) {
+                    oldest.infer = false;
+                }
+                self.account.receive();
+                self.enqueue(frame, seq, now);
+                Push::Queued
+            }
+        }
+    }
+
+    /// Whether a full queue makes the caller wait.
+    fn blocks(&self) -> bool {
+        match self.options.overload {
+            Overload::DropOldest | Overload::DropNewest => false,
+            Overload::Block => true,
+            Overload::PassThrough => self.queue.len() >= self.capacity.saturating_mul(2),
+        }
+    }
+
+    fn enqueue(&mut self, frame: FrameId, seq: u64, arrival: Monotonic) {
+        let cycle = u64::from(self.options.interval) + 1;
+        let infer = self.turns % cycle == self.phase % cycle;
+        self.turns += 1;
+        self.queue.push_back(Queued { frame, seq, arrival, infer });
+    }
+
+    /// Not waited for any more; what is queued still goes.
+    pub(super) fn end(&mut self) {
+        self.active = false;
+        self.ended = true;
+    }
+
+    pub(super) fn resume(&mut self) {
+        self.ended = false;
+    }
+
+    pub(super) fn flush(&mut self) -> Vec<FrameId> {
+        self.active = false;
+        self.ended = false;
+        self.account.begin_epoch();
+        self.clear(DropReason::Flushed)
+    }
+
+    /// Lets the queue go, and leaves the account its tickets settle into.
+    pub(super) fn remove(mut self) -> (Vec<FrameId>, Arc<Account>) {
+        let frames = self.clear(DropReason::Removed);
+        (frames, self.account)
+    }
+
+    fn clear(&mut self, reason: DropReason) -> Vec<FrameId> {
+        self.account.drop_queued(reason);
+        self.queue.drain(..).map(|queued| queued.frame).collect()
+    }
+
+    /// Whether a batch waits for its next frame.
+    pub(super) fn is_waited_for(&self) -> bool {
+        self.active && self.queue.is_empty() && self.account.credit() > 0
+    }
+
+    /// It has been silent through a deadline.
+    pub(super) fn stop_waiting(&mut self) {
+        self.active = false;
+    }
+
+    /// Whether it holds frames and more may come.
+    pub(super) fn holds_frames_and_runs(&self) -> bool {
+        !self.queue.is_empty() && !self.ended
+    }
+
+    /// What it can give now; nothing without a frame or without credit.
+    pub(super) fn offer(&self, place: usize, max_frames: usize) -> Option<Offer> {
+        let oldest = self.queue.front()?;
+        let credit = self.account.credit();
+        if credit == 0 {
+            return None;
+        }
+        Some(Offer {
+            last_served: self.last_served,
+            arrival: oldest.arrival,
+            place,
+            credit,
+            ready: self.queue.iter().take(credit).filter(|queued| queued.infer).take(max_frames).count(),
+            granted: 0,
+            rides: !oldest.infer,
+        })
+    }
+
+    /// Moves what was granted to `batch`, with every frame that rides along in front, between and right
+    /// behind.
+    pub(super) fn give(&mut self, offer: &Offer, batch: BatchId, frames: &mut Vec<Chosen>) {
+        let first = frames.len();
+        let epoch = self.account.epoch();
+        let mut granted = offer.granted;
+        while frames.len() - first < offer.credit {
+            let Some(&Queued { frame, seq, arrival, infer }) = self.queue.front() else {
+                break;
+            };
+            if infer && granted == 0 {
+                break;
+            }
+            granted -= usize::from(infer);
+            self.queue.pop_front();
+            let ticket = Ticket::new(&self.account, epoch);
+            frames.push(Chosen { feed: self.id, frame, infer, seq, epoch, arrival, ticket });
+        }
+        let count = frames.len() - first;
+        let inferred = offer.granted - granted;
+        self.account.choose(count);
+        self.to_infer += inferred as u64;
+        self.rode_along += (count - inferred) as u64;
+        if inferred > 0 {
+            self.last_served = Some(batch);
+        }
+    }
+
+    pub(super) fn snapshot(&self) -> FeedSnapshot {
+        let (ledger, holding) = self.account.read();
+        FeedSnapshot {
+            feed: self.id,
+            active: self.active,
+            ended: self.ended,
+            epoch: self.account.epoch(),
+            holding,
+            to_infer: self.to_infer,
+            rode_along: self.rode_along,
+            ledger,
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! What became of every frame of a feed, counted so that nothing can be missing.
+//!
+//! The ledger does not say which frame met which end, nor when; it only never loses one.
+
+use std::ops::AddAssign;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use parking_lot::Mutex;
+
+/// Called when a ticket was let go of and its feed, which had frames but too little credit for them, got
+/// credit back: poll again.
+///
+/// It runs on whichever thread dropped the ticket, with no lock of this module held. That thread may
+/// hold the mutex the [`Former`](super::Former) is in, so the waker must not take that one; a flag
+/// under a small mutex of its own with a condition variable does. It must not panic.
+pub type Waker = Arc<dyn Fn() + Send + Sync>;
+
+/// Why a frame was let go of without being handed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DropReason {
+    /// Its feed's queue was full.
+    Overload,
+    /// It was queued when its feed was flushed.
+    Flushed,
+    /// It was queued when its feed was removed.
+    Removed,
+    /// Its feed was flushed while it was in flight.
+    Stale,
+    /// Its feed has no output.
+    Unlinked,
+    /// Its ticket was dropped without a word.
+    Abandoned,
+    /// Downstream did not take it.
+    Downstream,
+    /// Inference failed and the user asked for such frames to be dropped.
+    OnError,
+    /// The element was stopped.
+    Stopped,
+}
+
+impl DropReason {
+    /// All reasons, in the order of their declaration.
+    pub const ALL: [Self; 9] = [
+        Self::Overload,
+        Self::Flushed,
+        Self::Removed,
+        Self::Stale,
+        Self::Unlinked,
+        Self::Abandoned,
+        Self::Downstream,
+        Self::OnError,
+        Self::Stopped,
+    ];
+
+    /// The name of the reason in statistics and messages.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Overload => "overload",
+            Self::Flushed => "flushed",
+            Self::Removed => "removed",
+            Self::Stale => "stale",
+            Self::Unlinked => "unlinked",
+            Self::Abandoned => "abandoned",
+            Self::Downstream => "downstream",
+            Self::OnError => "on-error",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// Why a frame has no inference result, whether it was handed on or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FailReason {
+    /// The engine or the decoder of its outputs reported an error.
+    Error,
+    /// The engine did not answer in time.
+    Timeout,
+    /// The engine or a decoder panicked.
+    Panic,
+    /// The frame itself could not be read, for example smaller than its caps say.
+    Invalid,
+}
+
+impl FailReason {
+    /// All reasons, in the order of their declaration.
+    pub const ALL: [Self; 4] = [Self::Error, Self::Timeout, Self::Panic, Self::Invalid];
+
+    /// The name of the reason in statistics and messages.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Timeout => "timeout",
+            Self::Panic => "panic",
+            Self::Invalid => "invalid",
+        }
+    }
+}
+
+/// The end a frame in flight met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Delivered,
+    Dropped(DropReason),
+    Failed(FailReason),
+}
+
+/// The frames of one feed, or of several added up. All values are frames.
+///
+/// At every instant `received == delivered + dropped + failed + queued + in flight`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ledger {
+    /// Pushed, except where the push would have blocked.
+    pub received: u64,
+    /// Handed on with a result, or riding along.
+    pub delivered: u64,
+    /// Waiting to be chosen.
+    pub queued: u64,
+    /// Chosen, and not delivered, dropped or failed yet.
+    pub in_flight: u64,
+    dropped: [u64; DropReason::ALL.len()],
+    failed: [u64; FailReason::ALL.len()],
+}
+
+impl Ledger {
+    /// Frames dropped for `reason`.
+    #[must_use]
+    pub const fn dropped(&self, reason: DropReason) -> u64 {
+        self.dropped[reason as usize]
+    }
+
+    /// Frames that failed for `reason`.
+    #[must_use]
+    pub const fn failed(&self, reason: FailReason) -> u64 {
+        self.failed[reason as usize]
+    }
+
+    /// Frames dropped for any reason.
+    #[must_use]
+    pub fn dropped_total(&self) -> u64 {
+        self.dropped.iter().sum()
+    }
+
+    /// Frames that failed for any reason.
+    #[must_use]
+    pub fn failed_total(&self) -> u64 {
+        self.failed.iter().sum()
+    }
+
+    /// Frames whose end is still open: queued and in flight.
+    #[must_use]
+    pub const fn outstanding(&self) -> u64 {
+        self.queued + self.in_flight
+    }
+
+    /// Whether every received frame is accounted for. False is a bug in this module.
+    #[must_use]
+    pub fn is_balanced(&self) -> bool {
+        self.received == self.delivered + self.dropped_total() + self.failed_total() + self.outstanding()
+    }
+
+    fn settle(&mut self, outcome: Outcome) {
+        self.in_flight -= 1;
+        match outcome {
+            Outcome::Delivered => self.delivered += 1,
+            Outcome::Dropped(reason) => self.dropped[reason as usize] += 1,
+            Outcome::Failed(reason) => self.failed[reason as usize] += 1,
+        }
+    }
+}
+
+impl AddAssign<&Self> for Ledger {
+    fn add_assign(&mut self, other: &Self) {
+        self.received += other.received;
+        self.delivered += other.delivered;
+        self.queued += other.queued;
+        self.in_flight += other.in_flight;
+        for (sum, count) in self.dropped.iter_mut().zip(other.dropped) {
+            *sum += count;
+        }
+        for (sum, count) in self.failed.iter_mut().zip(other.failed) {
+            *sum += count;
+        }
+    }
+}
+
+/// A feed's ledger, credit and epoch: what its queue and its tickets share.
+pub(super) struct Account {
+    books: Mutex<Books>,
+    epoch: AtomicU32,
+    waker: Waker,
+}
+
+struct Books {
+    ledger: Ledger,
+    /// Tickets alive. Above `ledger.in_flight` by those settled and not let go of yet.
+    holding: usize,
+    limit: usize,
+}
+
+impl Books {
+    /// Zero too while a lowered limit is still exceeded.
+    const fn credit(&self) -> usize {
+        self.limit.saturating_sub(self.holding)
+    }
+}
+
+impl Account {
+    pub(super) fn new(limit: usize, waker: Waker) -> Self {
+        let books = Books { ledger: Ledger::default(), holding: 0, limit };
+        Self { books: Mutex::new(books), epoch: AtomicU32::new(0), waker }
+    }
+
+    pub(super) fn set_limit(&self, limit: usize) {
+        self.books.lock().limit = limit;
+    }
+
+    pub(super) fn epoch(&self) -> u32 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    /// Makes every ticket handed out so far stale.
+    pub(super) fn begin_epoch(&self) {
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Frames that may be chosen. Other threads can only raise it until the next [`choose`](Self::choose).
+    pub(super) fn credit(&self) -> usize {
+        self.books.lock().credit()
+    }
+
+    /// The ledger and the number of tickets alive, at one instant.
+    pub(super) fn read(&self) -> (Ledger, usize) {
+        let books = self.books.lock();
+        (books.ledger.clone(), books.holding)
+    }
+
+    /// A frame came and was queued.
+    pub(super) fn receive(&self) {
+        let mut books = self.books.lock();
+        books.ledger.received += 1;
+        books.ledger.queued += 1;
+    }
+
+    /// A frame came and was dropped, or was queued in the place of one that was dropped.
+    pub(super) fn receive_and_drop(&self) {
+        let mut books = self.books.lock();
+        books.ledger.received += 1;
+        books.ledger.dropped[DropReason::Overload as usize] += 1;
+    }
+
+    /// Every queued frame was dropped.
+    pub(super) fn drop_queued(&self, reason: DropReason) {
+        let mut books = self.books.lock();
+        books.ledger.dropped[reason as usize] += std::mem::take(&mut books.ledger.queued);
+    }
+
+    /// `count` queued frames get tickets.
+    pub(super) fn choose(&self, count: usize) {
+        let frames = count as u64;
+        let mut books = self.books.lock();
+        books.ledger.queued -= frames;
+        books.ledger.in_flight += frames;
+        books.holding += count;
+    }
+
+    pub(super) fn settle(&self, outcome: Outcome) {
+        self.books.lock().ledger.settle(outcome);
+    }
+
+    /// A ticket is gone; `outcome` if it was not settled before. Wakes the caller of the former if that
+    /// lets it choose more.
+    pub(super) fn release(&self, outcome: Option<Outcome>) {
+        let wanted = {
+            let mut books = self.books.lock();
+            if let Some(outcome) = outcome {
+                books.ledger.settle(outcome);
+            }
+            let before = books.credit();
+            books.holding -= 1;
+            books.credit() > before && books.ledger.queued > before as u64
+        };
+        if wanted {
+            (self.waker)();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_index_their_own_counters() {
+        for (index, reason) in DropReason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, index, "{}", reason.as_str());
+        }
+        for (index, reason) in FailReason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, index, "{}", reason.as_str());
+        }
+    }
+
+    #[test]
+    fn a_sum_of_balanced_ledgers_is_balanced() {
+        let account = Account::new(2, Arc::new(|| ()));
+        account.receive();
+        account.receive();
+        account.receive_and_drop();
+        account.choose(1);
+        account.release(Some(Outcome::Failed(FailReason::Panic)));
+        let (ledger, holding) = account.read();
+        let mut sum = ledger.clone();
+        sum += &ledger;
+        assert!(ledger.is_balanced() && sum.is_balanced());
+        assert_eq!((sum.received, sum.queued, sum.failed(FailReason::Panic), holding), (6, 2, 2, 0));
+    }
+}

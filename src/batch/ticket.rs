@@ -1,0 +1,81 @@
+//! The ticket: one frame in flight, and the credit it holds.
+//!
+//! It does not carry the frame, and does not know where the frame is.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::ledger::{Account, DropReason, FailReason, Outcome};
+
+/// Travels with a chosen frame. Its clones are one ticket: keep one wherever something of the frame is
+/// alive.
+///
+/// Two things happen to a ticket, independent of each other:
+/// * It is settled once, by the first of [`deliver`](Self::deliver), [`fail`](Self::fail) and
+///   [`discard`](Self::discard) on any clone; later calls change nothing. So a frame that failed counts as
+///   failed, whether it is handed on without a result afterwards or dropped. Not settled at all, it counts
+///   as dropped (`abandoned`).
+/// * Its last clone is dropped: the feed gets its credit back, and not before.
+#[derive(Clone)]
+pub struct Ticket(Arc<Shared>);
+
+struct Shared {
+    account: Arc<Account>,
+    epoch: u32,
+    settled: AtomicBool,
+}
+
+impl Ticket {
+    /// For a frame the account has already moved from its queue to in flight.
+    pub(super) fn new(account: &Arc<Account>, epoch: u32) -> Self {
+        Self(Arc::new(Shared { account: Arc::clone(account), epoch, settled: AtomicBool::new(false) }))
+    }
+
+    /// The frame was handed on.
+    pub fn deliver(&self) {
+        self.settle(Outcome::Delivered);
+    }
+
+    /// The frame got no result.
+    pub fn fail(&self, reason: FailReason) {
+        self.settle(Outcome::Failed(reason));
+    }
+
+    /// The frame is let go of.
+    pub fn discard(&self, reason: DropReason) {
+        self.settle(Outcome::Dropped(reason));
+    }
+
+    /// Whether the feed was not flushed since the frame was chosen. A frame of which this is false must
+    /// not be handed on: discard it as [`DropReason::Stale`].
+    ///
+    /// An answer can be out of date when it arrives; who hands the frame on must be serialised with who
+    /// flushes, as GStreamer's stream lock does.
+    #[must_use]
+    pub fn epoch_is_current(&self) -> bool {
+        self.0.epoch == self.0.account.epoch()
+    }
+
+    fn settle(&self, outcome: Outcome) {
+        if !self.0.settled.swap(true, Ordering::AcqRel) {
+            self.0.account.settle(outcome);
+        }
+    }
+}
+
+impl fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ticket")
+            .field("epoch", &self.0.epoch)
+            .field("settled", &self.0.settled.load(Ordering::Acquire))
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let abandoned = Outcome::Dropped(DropReason::Abandoned);
+        self.account.release((!*self.settled.get_mut()).then_some(abandoned));
+    }
+}
