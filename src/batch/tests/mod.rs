@@ -1,4 +1,7 @@
-//! The rules of the former, one by one.
+//! The rules of the former, one by one; [`props`] checks them together, against [`model`].
+
+mod model;
+mod props;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

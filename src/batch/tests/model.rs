@@ -1,0 +1,228 @@
+//! A former that is obviously right and slow: plain lists, every rule spelled out, no shared state.
+
+use std::collections::BTreeMap;
+
+use super::super::*;
+use crate::time::Monotonic;
+
+/// A frame as the model knows it: its key, sequence, arrival and whether it is inferred.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Frame {
+    pub(super) key: u64,
+    pub(super) seq: u64,
+    pub(super) arrival: Monotonic,
+    pub(super) infer: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Feed {
+    pub(super) options: FeedOptions,
+    pub(super) queue: Vec<Frame>,
+    phase: u64,
+    next_seq: u64,
+    turns: u64,
+    pub(super) active: bool,
+    pub(super) ended: bool,
+    last_served: Option<u64>,
+    pub(super) epoch: u32,
+    /// Tickets alive.
+    pub(super) holding: usize,
+    pub(super) received: u64,
+    /// Frames settled or dropped, by the name of their end.
+    pub(super) ends: BTreeMap<&'static str, u64>,
+}
+
+/// What the model expects of a poll.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Expected {
+    Close { reason: CloseReason, frames: Vec<(FeedId, u32, Frame)> },
+    WaitUntil(Monotonic),
+    Idle,
+}
+
+pub(super) struct Model {
+    pub(super) policy: Policy,
+    pub(super) feeds: BTreeMap<FeedId, Feed>,
+    added: u64,
+    batches: u64,
+    flush_ended_wait: bool,
+}
+
+impl Feed {
+    pub(super) fn count(&mut self, end: &'static str, frames: usize) {
+        *self.ends.entry(end).or_default() += frames as u64;
+    }
+
+    pub(super) fn limit(&self, policy: &Policy) -> usize {
+        self.options.max_in_flight as usize * policy.max_frames_per_feed
+    }
+
+    fn credit(&self, policy: &Policy) -> usize {
+        self.limit(policy).saturating_sub(self.holding)
+    }
+
+    pub(super) fn oldest_choosable(&self, policy: &Policy) -> Option<Monotonic> {
+        self.queue.first().filter(|_| self.credit(policy) > 0).map(|frame| frame.arrival)
+    }
+
+    fn waited_for(&self, policy: &Policy) -> bool {
+        self.active && self.queue.is_empty() && self.credit(policy) > 0
+    }
+}
+
+impl Model {
+    pub(super) fn new(policy: Policy) -> Self {
+        Self { policy, feeds: BTreeMap::new(), added: 0, batches: 0, flush_ended_wait: false }
+    }
+
+    pub(super) fn add(&mut self, id: FeedId, options: FeedOptions) {
+        let feed = Feed {
+            options,
+            queue: Vec::new(),
+            phase: self.added,
+            next_seq: 0,
+            turns: 0,
+            active: false,
+            ended: false,
+            last_served: None,
+            epoch: 0,
+            holding: 0,
+            received: 0,
+            ends: BTreeMap::new(),
+        };
+        self.added += 1;
+        assert!(self.feeds.insert(id, feed).is_none());
+    }
+
+    pub(super) fn push(&mut self, id: FeedId, key: u64, now: Monotonic) -> Option<Push> {
+        let feed = self.feeds.get_mut(&id)?;
+        let capacity = feed.options.max_size_buffers.max(self.policy.max_frames_per_feed);
+        let full = feed.queue.len() >= capacity;
+        let answer = match feed.options.overload {
+            _ if !full => Push::Queued,
+            Overload::Block => return Some(Push::WouldBlock),
+            Overload::PassThrough if feed.queue.len() >= 2 * capacity => return Some(Push::WouldBlock),
+            Overload::PassThrough => {
+                if let Some(at) = feed.queue.iter().position(|frame| frame.infer) {
+                    feed.queue[at].infer = false;
+                }
+                Push::Queued
+            }
+            Overload::DropNewest => Push::DroppedNewest,
+            Overload::DropOldest => Push::DroppedOldest(FrameId(feed.queue.remove(0).key)),
+        };
+        self.flush_ended_wait = false;
+        feed.active = true;
+        feed.ended = false;
+        feed.received += 1;
+        if full && answer != Push::Queued {
+            feed.count("overload", 1);
+        }
+        if answer != Push::DroppedNewest {
+            let cycle = u64::from(feed.options.interval) + 1;
+            let infer = feed.turns % cycle == feed.phase % cycle;
+            feed.turns += 1;
+            feed.queue.push(Frame { key, seq: feed.next_seq, arrival: now, infer });
+        }
+        feed.next_seq += 1;
+        Some(answer)
+    }
+
+    pub(super) fn flush(&mut self, id: FeedId) -> Vec<u64> {
+        let policy = self.policy.clone();
+        let Some(feed) = self.feeds.get_mut(&id) else { return Vec::new() };
+        let waited_for = feed.waited_for(&policy);
+        feed.active = false;
+        feed.ended = false;
+        feed.epoch += 1;
+        let keys: Vec<u64> = feed.queue.drain(..).map(|frame| frame.key).collect();
+        feed.count("flushed", keys.len());
+        if waited_for && !self.feeds.values().any(|feed| feed.waited_for(&policy)) {
+            self.flush_ended_wait = true;
+        }
+        keys
+    }
+
+    /// The feeds that have something to give, in the order they are served.
+    fn ranking(&self) -> Vec<FeedId> {
+        let rank =
+            |id: &FeedId| (self.feeds[id].last_served, self.feeds[id].oldest_choosable(&self.policy), *id);
+        let mut ids: Vec<FeedId> = self.feeds.keys().copied().collect();
+        ids.retain(|id| self.feeds[id].oldest_choosable(&self.policy).is_some());
+        ids.sort_by_key(rank);
+        ids
+    }
+
+    /// How many frames each feed gives, in the order they are served.
+    fn choice(&self) -> Vec<(FeedId, usize)> {
+        let mut choice: Vec<(FeedId, usize)> = self.ranking().into_iter().map(|id| (id, 0)).collect();
+        let mut size = 0;
+        for round in 0..=self.policy.max_frames_per_feed {
+            for (id, given) in &mut choice {
+                let feed = &self.feeds[id];
+                let credit = feed.credit(&self.policy);
+                let next = |given: usize| feed.queue.get(given).filter(|_| given < credit);
+                // Round 0 only lets ride what stands in front.
+                if round > 0 && size < self.policy.max_batch_size && next(*given).is_some_and(|f| f.infer) {
+                    *given += 1;
+                    size += 1;
+                }
+                while next(*given).is_some_and(|frame| !frame.infer) {
+                    *given += 1;
+                }
+            }
+        }
+        choice.retain(|(_, given)| *given > 0);
+        choice
+    }
+
+    /// What a poll at `now` with a free engine must answer; changes nothing.
+    pub(super) fn expect(&self, now: Monotonic) -> Expected {
+        let oldest = self.feeds.values().filter_map(|feed| feed.oldest_choosable(&self.policy)).min();
+        let Some(oldest) = oldest else { return Expected::Idle };
+        let frames: Vec<(FeedId, u32, Frame)> = self
+            .choice()
+            .into_iter()
+            .flat_map(|(id, given)| {
+                let feed = &self.feeds[&id];
+                feed.queue[..given].iter().map(move |frame| (id, feed.epoch, *frame))
+            })
+            .collect();
+        let size = frames.iter().filter(|(_, _, frame)| frame.infer).count();
+        let waits = self.feeds.values().any(|feed| feed.waited_for(&self.policy));
+        let running = self.feeds.values().any(|feed| !feed.ended && !feed.queue.is_empty());
+        let deadline = oldest.saturating_add(self.policy.max_latency);
+        let reason = if size == self.policy.max_batch_size {
+            CloseReason::Full
+        } else if !running {
+            CloseReason::Eos
+        } else if !waits {
+            if self.flush_ended_wait { CloseReason::Flush } else { CloseReason::AllReady }
+        } else if now.since(oldest) >= self.policy.max_latency {
+            CloseReason::Deadline
+        } else {
+            return Expected::WaitUntil(deadline);
+        };
+        Expected::Close { reason, frames }
+    }
+
+    /// A batch closed as expected.
+    pub(super) fn close(&mut self, reason: CloseReason, frames: &[(FeedId, u32, Frame)]) {
+        self.flush_ended_wait = false;
+        let policy = self.policy.clone();
+        for feed in self.feeds.values_mut() {
+            if reason == CloseReason::Deadline && feed.waited_for(&policy) {
+                feed.active = false;
+            }
+        }
+        for (id, _, frame) in frames {
+            let feed = self.feeds.get_mut(id).unwrap();
+            assert_eq!(feed.queue.remove(0), *frame);
+            feed.holding += 1;
+            if frame.infer {
+                feed.last_served = Some(self.batches);
+            }
+        }
+        self.batches += 1;
+    }
+}
