@@ -1,1 +1,4 @@
 //! The integration tests: one binary, a module per topic.
+
+// The layer rule and the size budgets.
+mod architecture;
