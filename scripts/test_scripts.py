@@ -1,0 +1,172 @@
+#!/usr/bin/env python3
+"""Tests of the scripts in this folder."""
+
+import contextlib
+import io
+import json
+import os
+import tempfile
+import unittest
+
+import accuracy
+import compare_records
+import records
+
+BOX = [10.0, 20.0, 110.0, 220.0]
+
+
+def record(seq, *detections):
+    """A record as nvsink writes it, reduced to what the scripts read."""
+    return {"seq": seq, "detections": [found(*detection) for detection in detections]}
+
+
+def found(label, confidence, box):
+    x1, y1, x2, y2 = box
+    return {
+        "label": label,
+        "confidence": confidence,
+        "box": {"x": x1, "y": y1, "width": x2 - x1, "height": y2 - y1},
+    }
+
+
+def moved(box, pixels):
+    return [edge + pixels for edge in box]
+
+
+class Files(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = folder.name
+
+    def write(self, name, text):
+        path = os.path.join(self.folder, name)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+        return path
+
+    def lines(self, name, *all_records):
+        return self.write(name, "".join(json.dumps(each) + "\n" for each in all_records))
+
+    def reference(self, frames):
+        listed = {
+            frame: [{"label": label, "confidence": confidence, "box": box} for label, confidence, box in detections]
+            for frame, detections in frames.items()
+        }
+        return self.write("reference.json", json.dumps({"detections": listed}))
+
+    def run_main(self, module, *arguments):
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+            return module.main(list(arguments)), out.getvalue()
+
+
+class Accuracy(Files):
+    def check(self, ours, theirs):
+        return self.run_main(accuracy, self.lines("ours.jsonl", *ours), self.reference(theirs))
+
+    def test_equal_detections_pass(self):
+        status, text = self.check([record(0, ("person", 0.9, BOX))], {"0": [("person", 0.85, BOX)]})
+        self.assertEqual(status, 0, text)
+        self.assertIn("found 1 of 1 = 100.00%, invented 0 of 1 = 0.00%", text)
+
+    def test_a_missed_detection_fails(self):
+        status, text = self.check([record(0)], {"0": [("person", 0.9, BOX)]})
+        self.assertEqual(status, 1, text)
+        self.assertIn("found 0 of 1", text)
+
+    def test_a_weak_detection_of_the_reference_is_not_asked_for(self):
+        status, text = self.check([record(0)], {"0": [("person", 0.44, BOX)]})
+        self.assertEqual(status, 0, text)
+
+    def test_an_invented_detection_fails(self):
+        status, text = self.check([record(0, ("dog", 0.5, BOX))], {"0": []})
+        self.assertEqual(status, 1, text)
+        self.assertIn("invented 1 of 1", text)
+
+    def test_a_weak_detection_of_ours_is_not_invented(self):
+        self.assertEqual(self.check([record(0, ("dog", 0.49, BOX))], {"0": []})[0], 0)
+
+    def test_another_label_box_or_confidence_is_no_match(self):
+        theirs = {"0": [("person", 0.9, BOX)]}
+        for label, confidence, box in [("dog", 0.9, BOX), ("person", 0.81, BOX), ("person", 0.9, moved(BOX, 20))]:
+            status, text = self.check([record(0, (label, confidence, box))], theirs)
+            self.assertEqual(status, 1, text)
+            self.assertIn("found 0 of 1", text)
+
+    def test_one_detection_answers_for_one_only(self):
+        ours = [record(0, ("person", 0.9, BOX))]
+        status, text = self.check(ours, {"0": [("person", 0.9, BOX), ("person", 0.9, moved(BOX, 1))]})
+        self.assertIn("found 1 of 2", text)
+        self.assertEqual(status, 1, text)
+
+    def test_frames_that_are_not_listed_do_not_count(self):
+        ours = [record(0), record(1, ("dog", 0.9, BOX))]
+        self.assertEqual(self.check(ours, {"0": []})[0], 0)
+
+    def test_a_listed_frame_without_a_record_is_told(self):
+        status, text = self.check([record(0)], {"0": [], "5": [("person", 0.9, BOX)]})
+        self.assertEqual(status, 1)
+        self.assertIn("1 listed frames without a record", text)
+
+    def test_figures_are_taken_over_all_clips(self):
+        good = [self.lines("good.jsonl", *(record(i, ("person", 0.9, BOX)) for i in range(99)))]
+        good.append(self.reference({str(i): [("person", 0.9, BOX)] for i in range(99)}))
+        bad = [self.lines("bad.jsonl", record(0))]
+        bad.append(self.write("bad.json", json.dumps({"detections": {"0": [found_in_reference("person", 0.9)]}})))
+        status, text = self.run_main(accuracy, *good, *bad)
+        self.assertEqual(status, 0, text)
+        self.assertIn("found 99 of 100 = 99.00%", text)
+
+    def test_unreadable_files_are_an_error_of_their_own(self):
+        reference = self.reference({})
+        for text in ["not json\n", '{"seq": 1}\n', '{"seq": 1, "detections": 3}\n', "[]\n"]:
+            self.assertEqual(self.run_main(accuracy, self.write("bad.jsonl", text), reference)[0], 2, text)
+        self.assertEqual(self.run_main(accuracy, os.path.join(self.folder, "none"), reference)[0], 2)
+        self.assertEqual(self.run_main(accuracy, reference)[0], 2)
+
+
+def found_in_reference(label, confidence):
+    return {"label": label, "confidence": confidence, "box": BOX}
+
+
+class CompareRecords(Files):
+    def check(self, one, other):
+        paths = self.lines("one.jsonl", *one), self.lines("other.jsonl", *other)
+        return self.run_main(compare_records, *paths)
+
+    def test_nearly_equal_records_in_another_order_are_equal(self):
+        one = [record(0, ("person", 0.9, BOX), ("dog", 0.5, BOX)), record(1)]
+        other = [record(1), record(0, ("dog", 0.505, BOX), ("person", 0.9, moved(BOX, 0.4)))]
+        status, text = self.check(one, other)
+        self.assertEqual(status, 0, text)
+        self.assertIn("0 frames differ", text)
+
+    def test_any_difference_is_found(self):
+        one = [record(0, ("person", 0.9, BOX))]
+        for other in (
+            [record(0)],
+            [record(0, ("dog", 0.9, BOX))],
+            [record(0, ("person", 0.88, BOX))],
+            [record(0, ("person", 0.9, moved(BOX, 0.6)))],
+            [record(0, ("person", 0.9, BOX), ("person", 0.9, BOX))],
+            [record(1, ("person", 0.9, BOX))],
+            [record(0, ("person", 0.9, BOX)), record(1)],
+        ):
+            self.assertEqual(self.check(one, other)[0], 1, other)
+
+    def test_two_records_of_one_frame_are_an_error(self):
+        status, text = self.check([record(0), record(0)], [record(0)])
+        self.assertEqual(status, 2)
+        self.assertIn("a second record of frame 0", text)
+
+
+class Overlap(unittest.TestCase):
+    def test_iou_by_hand(self):
+        self.assertAlmostEqual(records.iou([0, 0, 2, 2], [1, 0, 3, 2]), 1 / 3)
+        self.assertEqual(records.iou([0, 0, 1, 1], [1, 0, 2, 1]), 0.0)
+        self.assertEqual(records.iou([0, 0, 0, 0], [0, 0, 0, 0]), 0.0)
+
+
+if __name__ == "__main__":
+    unittest.main()
