@@ -10,6 +10,7 @@
 //! `x + 0.5`: resizing and mapping boxes both use this convention and therefore agree.
 
 pub mod decode;
+pub mod labels;
 pub mod letterbox;
 pub mod nms;
 pub mod preprocess;
