@@ -1,0 +1,237 @@
+//! The thread that owns a session.
+//!
+//! One named thread loads the model, runs batches one after the other, and releases the session. It is
+//! handed batches through a channel of one place, so while one runs the next can wait there and a third
+//! submitter is held back. An error or a panic in a run is the answer to that batch and to no other. The
+//! thread ends when every sender is gone; a run that never returns keeps it, its batch and what the batch
+//! holds, and nobody else.
+
+use super::error::{InferError, panic_message};
+use super::model::{Batch, ModelDescription};
+use super::tensor::{Input, Outputs, Pool};
+use crate::clock;
+use crate::time::Monotonic;
+use crossbeam_channel::{Receiver, Sender, bounded};
+use parking_lot::Mutex;
+use std::any::Any;
+use std::convert::Infallible;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+/// What runs a batch: a session, or a script in tests. Made, used and dropped on the worker's thread.
+pub(super) trait Backend {
+    /// Runs `input` and writes the results into `outputs`, which may hold those of an earlier run.
+    ///
+    /// # Errors
+    ///
+    /// [`InferError::Run`] or [`InferError::Outputs`].
+    fn run(&mut self, input: &Input, outputs: &mut Outputs) -> Result<(), InferError>;
+}
+
+/// A loaded model and what runs it.
+pub(super) type Loaded = (ModelDescription, Box<dyn Backend>);
+
+/// What an engine has done so far. Warm-up does not count.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct EngineStats {
+    /// Runs that gave results.
+    pub runs: u64,
+    /// Frames in those runs.
+    pub frames: u64,
+    /// Runs that failed or panicked.
+    pub errors: u64,
+    /// Time spent in runs of both sorts.
+    pub busy: Duration,
+    /// Since when the run in progress, if any, has been running, warm-up included.
+    pub running_since: Option<Monotonic>,
+    /// Why the last failed run failed.
+    pub last_error: Option<InferError>,
+}
+
+/// What the worker and the users of its engine share.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    pub(super) pool: Pool,
+    pub(super) stats: Mutex<EngineStats>,
+}
+
+/// Results of one run.
+///
+/// Its buffers go back to the engine when it is dropped: copy what is to be kept.
+#[derive(Debug)]
+pub struct Reply {
+    /// The model's outputs; padding rows of a fixed batch are cut off.
+    pub outputs: Outputs,
+    /// When the run began.
+    pub started: Monotonic,
+    /// When the run ended.
+    pub ended: Monotonic,
+    shared: Arc<Shared>,
+}
+
+impl Drop for Reply {
+    fn drop(&mut self) {
+        self.shared.pool.return_outputs(std::mem::take(&mut self.outputs));
+    }
+}
+
+/// Whether a run counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    Frames,
+    WarmUp,
+}
+
+/// A batch on its way to the worker.
+pub(super) struct Job {
+    pub(super) input: Input,
+    pub(super) hold: Box<dyn Any + Send>,
+    pub(super) purpose: Purpose,
+    /// One place, one answer: sending never blocks.
+    pub(super) reply: Sender<Result<Reply, InferError>>,
+}
+
+/// A worker that has loaded its model.
+pub(super) struct Worker {
+    pub(super) jobs: Sender<Job>,
+    handle: JoinHandle<()>,
+    /// Disconnects when the session is released.
+    released: Receiver<Infallible>,
+    process: u32,
+}
+
+impl Worker {
+    /// Starts the thread `name`, loads the model on it, and waits for that at most `limit`.
+    ///
+    /// # Errors
+    ///
+    /// What `load` returned; [`InferError::StartupTimeout`], with the thread left to finish by itself and
+    /// its session dropped there; [`InferError::Spawn`]; [`InferError::Panic`].
+    pub(super) fn start(
+        name: &str,
+        load: impl FnOnce() -> Result<Loaded, InferError> + Send + 'static,
+        limit: Duration,
+        shared: Arc<Shared>,
+    ) -> Result<(ModelDescription, Self), InferError> {
+        let (jobs, incoming) = bounded(1);
+        let (ready, loaded) = bounded(1);
+        let (releasing, released) = bounded(0);
+        let body = move || {
+            let backend = match guarded(load) {
+                Ok((model, backend)) => {
+                    let batch = model.batch;
+                    // Nobody waits any more: the session goes right here.
+                    ready.send(Ok(model)).ok().map(|()| (batch, backend))
+                }
+                Err(error) => {
+                    ready.send(Err(error)).ok();
+                    None
+                }
+            };
+            drop(ready);
+            if let Some((batch, backend)) = backend {
+                serve(batch, backend, &incoming, &shared);
+            }
+            drop::<Sender<Infallible>>(releasing);
+        };
+        let handle = thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(body)
+            .map_err(|error| InferError::Spawn { name: name.to_owned(), detail: error.to_string() })?;
+        let model = match loaded.recv_timeout(limit) {
+            Ok(model) => model?,
+            Err(error) if error.is_timeout() => return Err(InferError::StartupTimeout { limit }),
+            Err(_) => return Err(InferError::Stopped),
+        };
+        Ok((model, Self { jobs, handle, released, process: std::process::id() }))
+    }
+
+    /// Whether this is still the process the worker was started in: a fork does not copy threads.
+    pub(super) fn lives_here(&self) -> bool {
+        self.process == std::process::id()
+    }
+
+    /// Lets the worker end. Waits for the session's release, but for no run and no longer than `limit`.
+    pub(super) fn end(self, shared: &Shared, limit: Duration) {
+        let here = self.lives_here();
+        let Self { jobs, handle, released, .. } = self;
+        let idle = jobs.is_empty() && shared.stats.lock().running_since.is_none();
+        drop(jobs);
+        // What a batch holds may be the last user of the engine, and is dropped on the worker itself.
+        let own_thread = handle.thread().id() == thread::current().id();
+        let ended = here
+            && idle
+            && !own_thread
+            && released.recv_timeout(limit).is_err_and(|error| error.is_disconnected());
+        if ended {
+            // Nothing is left to do on it but to return. Its panics are caught inside.
+            handle.join().ok();
+        }
+    }
+}
+
+/// Calls `body` and makes a panic in it an error.
+fn guarded<T>(body: impl FnOnce() -> Result<T, InferError>) -> Result<T, InferError> {
+    catch_unwind(AssertUnwindSafe(body))
+        .unwrap_or_else(|panic| Err(InferError::Panic { detail: panic_message(&*panic) }))
+}
+
+fn serve(batch: Batch, mut backend: Box<dyn Backend>, incoming: &Receiver<Job>, shared: &Arc<Shared>) {
+    for job in incoming {
+        answer(batch, &mut *backend, job, shared);
+    }
+    guarded(|| {
+        drop(backend);
+        Ok(())
+    })
+    .ok();
+}
+
+fn answer(batch: Batch, backend: &mut dyn Backend, job: Job, shared: &Arc<Shared>) {
+    let Job { input, hold, purpose, reply } = job;
+    let started = clock::now();
+    shared.stats.lock().running_since = Some(started);
+    let mut outputs = shared.pool.outputs();
+    let result = guarded(|| backend.run(&input, &mut outputs));
+    let ended = clock::now();
+    count(&mut shared.stats.lock(), purpose, input.batch, &result, ended.since(started));
+    if let Batch::Fixed(fixed) = batch {
+        let padded = outputs.tensors.iter_mut().filter(|tensor| tensor.shape.first() == Some(&fixed));
+        padded.for_each(|tensor| tensor.keep_rows(input.batch));
+    }
+    shared.pool.return_input(input);
+    guarded(|| {
+        drop(hold);
+        Ok(())
+    })
+    .ok();
+    let results = Reply { outputs, started, ended, shared: Arc::clone(shared) };
+    // Whoever waited may be gone; the buffers go back to the pool all the same.
+    reply.send(result.map(|()| results)).ok();
+}
+
+fn count(
+    stats: &mut EngineStats,
+    purpose: Purpose,
+    frames: usize,
+    result: &Result<(), InferError>,
+    took: Duration,
+) {
+    stats.running_since = None;
+    if purpose == Purpose::WarmUp {
+        return;
+    }
+    stats.busy = stats.busy.saturating_add(took);
+    match result {
+        Ok(()) => {
+            stats.runs += 1;
+            stats.frames += frames as u64;
+        }
+        Err(error) => {
+            stats.errors += 1;
+            stats.last_error = Some(error.clone());
+        }
+    }
+}
