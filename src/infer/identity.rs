@@ -1,0 +1,106 @@
+//! What makes two requests for an engine the same.
+
+use super::engine::EngineOptions;
+use super::error::InferError;
+use super::provider::Provider;
+use super::sidecar;
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+/// More threads than this are a mistake, and would be made.
+const MAX_THREADS: u32 = 1024;
+
+/// One state of one file: an overwritten file is another one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct FileIdentity {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+    len: u64,
+    /// Modification time in seconds and nanoseconds.
+    modified: (i64, i64),
+}
+
+impl FileIdentity {
+    fn new(path: &Path, metadata: &Metadata) -> Self {
+        Self {
+            path: path.canonicalize().unwrap_or_else(|_| path.to_path_buf()),
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            len: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+        }
+    }
+}
+
+/// The key of an engine.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct EngineKey {
+    model: FileIdentity,
+    sidecar: Option<FileIdentity>,
+    labels: Option<FileIdentity>,
+    library: Option<PathBuf>,
+    provider: Provider,
+    device_id: u32,
+    threads: usize,
+}
+
+impl EngineKey {
+    /// Looks at the files `options` names, without reading them.
+    ///
+    /// # Errors
+    ///
+    /// [`InferError::ModelNotFound`], [`InferError::ModelUnreadable`] for a folder, a device or an empty
+    /// file, [`InferError::Sidecar`] for labels that are missing, [`InferError::Settings`].
+    pub(super) fn of(options: &EngineOptions) -> Result<Self, InferError> {
+        if options.threads > MAX_THREADS {
+            let found = options.threads;
+            let detail = format!("threads: expected 0 (automatic) to {MAX_THREADS}, found {found}");
+            return Err(InferError::Settings { detail });
+        }
+        let labels = options.labels.as_deref().map(|path| {
+            let metadata = path.metadata().map_err(|error| InferError::Sidecar {
+                path: path.to_path_buf(),
+                detail: format!("labels: {error}"),
+            })?;
+            Ok(FileIdentity::new(path, &metadata))
+        });
+        let sidecar = sidecar::path_for(&options.model);
+        Ok(Self {
+            model: model_file(&options.model)?,
+            sidecar: sidecar.and_then(|path| Some(FileIdentity::new(&path, &path.metadata().ok()?))),
+            labels: labels.transpose()?,
+            library: options
+                .library
+                .as_ref()
+                .map(|path| path.canonicalize().unwrap_or_else(|_| path.clone())),
+            provider: options.provider,
+            device_id: options.device_id,
+            threads: threads(options.threads),
+        })
+    }
+}
+
+fn model_file(path: &Path) -> Result<FileIdentity, InferError> {
+    let unreadable = |detail: String| InferError::ModelUnreadable { path: path.to_path_buf(), detail };
+    let metadata = path.metadata().map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => InferError::ModelNotFound { path: path.to_path_buf() },
+        _ => unreadable(error.to_string()),
+    })?;
+    if !metadata.is_file() {
+        return Err(unreadable("expected a file, found a folder or a device".to_owned()));
+    }
+    if metadata.len() == 0 {
+        return Err(unreadable("expected an ONNX model, found 0 bytes".to_owned()));
+    }
+    Ok(FileIdentity::new(path, &metadata))
+}
+
+/// `asked`, or as many threads as this process may use: by CPU affinity and, on Linux, cgroup quota.
+pub(super) fn threads(asked: u32) -> usize {
+    match usize::try_from(asked) {
+        Ok(asked) if asked > 0 => asked,
+        _ => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+    }
+}
