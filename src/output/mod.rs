@@ -1,1 +1,20 @@
-//! To be written.
+//! The output record: what one frame became, its JSON form, and the rules of the queue it waits in.
+//!
+//! Responsible for the content of a record and for its accounting: every record offered to a
+//! [`Backlog`] is delivered, handed back, or counted, and what was lost is written on the next record
+//! of its feed. Not responsible for time, threads or files: the elements own those.
+
+mod backlog;
+mod facts;
+mod json;
+mod loss;
+mod record;
+
+pub use backlog::{Backlog, Entry, Overflow, Pushed};
+pub use facts::{FrameFacts, Status, WallTimeSource};
+pub use json::append_line;
+pub use loss::{LossTracker, Lost};
+pub use record::{
+    BatchPlace, DetectionRecord, FrameTime, MAX_ERROR_BYTES, MAX_LABEL_BYTES, NormalizedBox, PixelBox,
+    Provenance, Record, SCHEMA, Stage, StageResult, TrackMark, bounded_text,
+};
