@@ -3,10 +3,12 @@
 
 #![expect(missing_docs, reason = "the items of `plugin_define!` carry no documentation")]
 
+use crate::elements::register;
+
 gst::plugin_define!(
     nextvision,
     env!("CARGO_PKG_DESCRIPTION"),
-    crate::elements::register,
+    register,
     concat!(env!("CARGO_PKG_VERSION"), "-", env!("COMMIT_ID")),
     "MIT/X11",
     env!("CARGO_PKG_NAME"),
