@@ -1,0 +1,174 @@
+//! Detections on a buffer, as `GstVideoRegionOfInterestMeta`: one meta per detection.
+//!
+//! The type of the region is the label; its rectangle is in whole pixels of the frame. The parameter
+//! structure `detection` carries `label_id` (int), `label` (string), `confidence` (double) and
+//! `x_min y_min x_max y_max` (double, 0..1 of the frame); `landmarks`, if the model has any, carries
+//! `points` (array of double: x, y, x, y … as parts of the frame). A tracker adds `object_id` with `id`.
+//! Parts of the frame stay right when a later element scales the video.
+//!
+//! The type of a region is a `GQuark`: GLib keeps each different text for ever. Labels must therefore come
+//! from a fixed list, never from what is seen in the video.
+
+use super::text::{roi_type, without_nul};
+use crate::output::{DetectionRecord, MAX_LABEL_BYTES, TrackMark, bounded_text};
+use crate::vision::{Detection, Size};
+use gst_video::VideoRegionOfInterestMeta;
+
+/// Most regions read from one frame; far above `max-detections` (300). More are counted as rejected.
+pub const MAX_REGIONS: usize = 4096;
+
+/// Most landmarks read from one region; the largest common face mesh has 478.
+const MAX_LANDMARKS: usize = 1024;
+
+/// A detection and its label.
+#[derive(Clone, Copy, Debug)]
+pub struct Found<'a> {
+    /// Name of the class, from the model's list.
+    pub label: &'a str,
+    /// The detection; its box and landmarks are in pixels of the frame.
+    pub detection: &'a Detection,
+}
+
+/// What [`read`] found.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Regions {
+    /// The regions of the frame, in the order in which they were attached.
+    pub detections: Vec<DetectionRecord>,
+    /// Regions left out: a number in them was not finite, or there were more than [`MAX_REGIONS`].
+    pub rejected: u64,
+}
+
+/// Attaches one region per detection to a frame of size `frame` and returns how many that was.
+///
+/// Boxes are clamped into the frame; the rectangle of the region covers every pixel that the box touches.
+/// Left out are detections with a number that is not finite, and all of them if the frame is empty.
+pub fn attach(buffer: &mut gst::BufferRef, frame: Size, found: &[Found<'_>]) -> usize {
+    if frame.width == 0 || frame.height == 0 {
+        return 0;
+    }
+    let usable = found.iter().filter(|found| is_finite(found.detection));
+    usable.map(|found| attach_one(buffer, frame, found)).count()
+}
+
+fn is_finite(detection: &Detection) -> bool {
+    let points_finite = detection.landmarks.iter().flatten().all(|value| value.is_finite());
+    detection.bbox.is_finite() && detection.confidence.is_finite() && points_finite
+}
+
+fn attach_one(buffer: &mut gst::BufferRef, frame: Size, found: &Found<'_>) {
+    let Found { label, detection } = *found;
+    let bounded = bounded_text(label, MAX_LABEL_BYTES);
+    let label = without_nul(&bounded);
+    let box_in_frame = detection.bbox.clamped(frame);
+    let (x, width) = pixels(box_in_frame.x_min, box_in_frame.x_max, frame.width);
+    let (y, height) = pixels(box_in_frame.y_min, box_in_frame.y_max, frame.height);
+    let mut region = VideoRegionOfInterestMeta::add(buffer, &label, (x, y, width, height));
+    let part_of = |side: f32, whole: u32| f64::from(side) / f64::from(whole);
+    region.add_param(
+        gst::Structure::builder("detection")
+            .field("label_id", i32::try_from(detection.class).unwrap_or(i32::MAX))
+            .field("label", label.as_ref())
+            .field("confidence", f64::from(detection.confidence.clamp(0.0, 1.0)))
+            .field("x_min", part_of(box_in_frame.x_min, frame.width))
+            .field("y_min", part_of(box_in_frame.y_min, frame.height))
+            .field("x_max", part_of(box_in_frame.x_max.max(box_in_frame.x_min), frame.width))
+            .field("y_max", part_of(box_in_frame.y_max.max(box_in_frame.y_min), frame.height))
+            .build(),
+    );
+    if !detection.landmarks.is_empty() {
+        let parts = detection
+            .landmarks
+            .iter()
+            .take(MAX_LANDMARKS)
+            .flat_map(|&[x, y]| [part_of(x, frame.width), part_of(y, frame.height)]);
+        let points = gst::Array::new(parts);
+        region.add_param(gst::Structure::builder("landmarks").field("points", points).build());
+    }
+}
+
+/// The whole pixels from `low` to `high`: the first one, and how many.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the box was clamped into the frame, and a float cast saturates"
+)]
+fn pixels(low: f32, high: f32, limit: u32) -> (u32, u32) {
+    let first = (low.floor() as u32).min(limit);
+    let end = (high.ceil() as u32).min(limit);
+    (first, end.saturating_sub(first))
+}
+
+/// The regions on a frame of size `frame`, whoever attached them.
+///
+/// A region without the parameters of `detection` gives its rectangle and its type, without class number
+/// and confidence.
+#[must_use]
+pub fn read(buffer: &gst::BufferRef, frame: Size) -> Regions {
+    let mut regions = Regions::default();
+    for region in buffer.iter_meta::<VideoRegionOfInterestMeta>() {
+        let room = regions.detections.len() < MAX_REGIONS;
+        match room.then(|| read_one(&region, frame)).flatten() {
+            Some(detection) => regions.detections.push(detection),
+            None => regions.rejected += 1,
+        }
+    }
+    regions
+}
+
+fn read_one(region: &gst::MetaRef<'_, VideoRegionOfInterestMeta>, frame: Size) -> Option<DetectionRecord> {
+    let detection = region.param("detection");
+    let label =
+        detection.and_then(|found| found.get::<String>("label").ok()).unwrap_or_else(|| roi_type(region));
+    let label_id = detection
+        .and_then(|found| found.get::<i32>("label_id").ok())
+        .and_then(|label_id| u32::try_from(label_id).ok());
+    let confidence = detection.and_then(|found| number(found, "confidence"));
+    let corners_in_frame = detection
+        .and_then(normalized_corners)
+        .map_or_else(|| pixel_corners(region.rect()), |corners| scaled(corners, frame));
+    let points = region.param("landmarks").map(|points| landmarks(points, frame)).unwrap_or_default();
+    let record = DetectionRecord::new(&label, frame, corners_in_frame)?
+        .with_class(label_id, confidence)?
+        .with_landmarks(points)?;
+    Some(record.with_track(region.param("object_id").and_then(track)))
+}
+
+fn normalized_corners(found: &gst::StructureRef) -> Option<[f64; 4]> {
+    Some([number(found, "x_min")?, number(found, "y_min")?, number(found, "x_max")?, number(found, "y_max")?])
+}
+
+fn scaled([x_min, y_min, x_max, y_max]: [f64; 4], frame: Size) -> [f64; 4] {
+    let (width, height) = (f64::from(frame.width), f64::from(frame.height));
+    [x_min * width, y_min * height, x_max * width, y_max * height]
+}
+
+fn pixel_corners((x, y, width, height): (u32, u32, u32, u32)) -> [f64; 4] {
+    let (x, y) = (f64::from(x), f64::from(y));
+    [x, y, x + f64::from(width), y + f64::from(height)]
+}
+
+fn landmarks(points: &gst::StructureRef, frame: Size) -> Vec<[f64; 2]> {
+    let Ok(points) = points.get::<gst::ArrayRef<'_>>("points") else { return Vec::new() };
+    // What is no number reads as not finite, so that the region is rejected instead of misread.
+    let value = |value: &glib::SendValue| value.get::<f64>().unwrap_or(f64::NAN);
+    let pairs = points.as_slice().chunks_exact(2).take(MAX_LANDMARKS);
+    pairs
+        .filter_map(|pair| match pair {
+            [x, y] => Some([value(x) * f64::from(frame.width), value(y) * f64::from(frame.height)]),
+            _ => None,
+        })
+        .collect()
+}
+
+fn track(object_id: &gst::StructureRef) -> Option<TrackMark> {
+    let id = object_id.get::<i32>("id").map(i64::from).or_else(|_| object_id.get::<i64>("id")).ok()?;
+    Some(TrackMark { id, state: object_id.get::<String>("state").ok() })
+}
+
+/// A number in whichever width its writer chose.
+fn number(structure: &gst::StructureRef, field: &str) -> Option<f64> {
+    structure.get::<f64>(field).ok().or_else(|| structure.get::<f32>(field).ok().map(f64::from))
+}
+
+#[cfg(test)]
+mod tests;

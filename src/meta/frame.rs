@@ -1,0 +1,221 @@
+//! The meta `nv-frame`: what is known about one frame, readable from any language.
+//!
+//! A `GstCustomMeta` whose structure has the fields of [`FrameFacts`] in kebab-case. Copies of the buffer
+//! and elements that keep untagged metas carry it along. Reading is tolerant: a missing or mistyped field
+//! reads as its default.
+
+use super::text::without_nul;
+use crate::output::{FrameFacts, Status, WallTimeSource};
+use gst::meta::CustomMeta;
+use std::sync::OnceLock;
+
+/// Name of the meta.
+pub const NAME: &str = "nv-frame";
+
+fn register() {
+    static REGISTERED: OnceLock<()> = OnceLock::new();
+    REGISTERED.get_or_init(|| {
+        // A second copy of the library in the process may have been faster.
+        if !CustomMeta::is_registered(NAME) {
+            CustomMeta::register_simple(NAME);
+        }
+    });
+}
+
+/// Puts `facts` on the buffer, in place of what an earlier call put there.
+///
+/// Times that did not happen are written as 0. A `batch_size` of 0 says that the frame was in no batch.
+pub fn write(buffer: &mut gst::BufferRef, facts: &FrameFacts) {
+    register();
+    if let Ok(mut meta) = CustomMeta::from_mut_buffer(buffer, NAME) {
+        fill(meta.mut_structure(), facts);
+        return;
+    }
+    // Fails only if another element has registered a meta of this name that is no custom meta.
+    if let Ok(mut meta) = CustomMeta::add(buffer, NAME) {
+        fill(meta.mut_structure(), facts);
+    }
+}
+
+/// What an earlier [`write()`] put on the buffer; `None` if there is no such meta.
+#[must_use]
+pub fn read(buffer: &gst::BufferRef) -> Option<FrameFacts> {
+    register();
+    let meta = CustomMeta::from_buffer(buffer, NAME).ok()?;
+    Some(parse(meta.structure()))
+}
+
+/// Wall clock of the frame as its source gave it, in microseconds since the Unix epoch.
+///
+/// Reads the `GstReferenceTimestampMeta`s whose reference is `timestamp/x-unix` or `timestamp/x-ntp`.
+/// `None` without one, or if it lies before 1970.
+#[must_use]
+pub fn reference_wall_micros(buffer: &gst::BufferRef) -> Option<u64> {
+    /// From 1900, where NTP counts from, to 1970 (RFC 5905, figure 4).
+    const UNIX_AFTER_NTP_SECONDS: u64 = 2_208_988_800;
+    buffer.iter_meta::<gst::ReferenceTimestampMeta>().find_map(|meta| {
+        let reference = meta.reference().structure(0)?;
+        let micros = meta.timestamp().useconds();
+        if reference.has_name("timestamp/x-unix") {
+            Some(micros)
+        } else if reference.has_name("timestamp/x-ntp") {
+            micros.checked_sub(UNIX_AFTER_NTP_SECONDS * 1_000_000)
+        } else {
+            None
+        }
+    })
+}
+
+fn fill(structure: &mut gst::StructureRef, facts: &FrameFacts) {
+    // Zero means "did not happen", so a time at the very origin moves by a nanosecond.
+    let time = |time: Option<u64>| time.map_or(0, |nanos| nanos.max(1));
+    let text = |text: &str| without_nul(text).into_owned();
+    structure.set("feed-id", text(&facts.feed_id));
+    structure.set("feed", facts.feed);
+    structure.set("seq", facts.seq);
+    structure.set("session", facts.session);
+    structure.set("status", facts.status.as_str());
+    structure.remove_field("error");
+    structure.set_if_some("error", facts.error.as_deref().map(text));
+    structure.set("batch-id", facts.batch_id);
+    structure.set("batch-size", facts.batch_size);
+    structure.set("batch-slot", facts.batch_slot);
+    structure.set("close-reason", text(&facts.close_reason));
+    structure.set("model", text(&facts.model));
+    structure.set("provider", text(&facts.provider));
+    structure.set("arrival", time(facts.arrival));
+    structure.set("batched", time(facts.batched));
+    structure.set("inference-start", time(facts.inference_start));
+    structure.set("inference-end", time(facts.inference_end));
+    structure.set("delivered", time(facts.delivered));
+    structure.set("wall-time-us", time(facts.wall_time_us));
+    structure.set("wall-time-source", facts.wall_time_source.as_str());
+}
+
+fn parse(structure: &gst::StructureRef) -> FrameFacts {
+    let text = |field: &str| structure.get::<String>(field).unwrap_or_default();
+    let small = |field: &str| structure.get::<u32>(field).unwrap_or_default();
+    let large = |field: &str| structure.get::<u64>(field).unwrap_or_default();
+    let time = |field: &str| Some(large(field)).filter(|nanos| *nanos != 0);
+    FrameFacts {
+        feed_id: text("feed-id"),
+        feed: small("feed"),
+        seq: large("seq"),
+        session: small("session"),
+        status: Status::parse(&text("status")).unwrap_or_default(),
+        error: structure.get::<String>("error").ok(),
+        batch_id: large("batch-id"),
+        batch_size: small("batch-size"),
+        batch_slot: small("batch-slot"),
+        close_reason: text("close-reason"),
+        model: text("model"),
+        provider: text("provider"),
+        arrival: time("arrival"),
+        batched: time("batched"),
+        inference_start: time("inference-start"),
+        inference_end: time("inference-end"),
+        delivered: time("delivered"),
+        wall_time_us: time("wall-time-us"),
+        wall_time_source: WallTimeSource::parse(&text("wall-time-source")).unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn facts() -> FrameFacts {
+        FrameFacts {
+            feed_id: "gate".to_owned(),
+            feed: 3,
+            seq: u64::MAX,
+            session: 2,
+            status: Status::Failed,
+            error: Some("no answer".to_owned()),
+            batch_id: 9,
+            batch_size: 4,
+            batch_slot: 1,
+            close_reason: "all-ready".to_owned(),
+            model: "m".to_owned(),
+            provider: "cpu".to_owned(),
+            arrival: Some(1),
+            batched: Some(2),
+            inference_start: Some(3),
+            inference_end: None,
+            delivered: Some(5),
+            wall_time_us: Some(6),
+            wall_time_source: WallTimeSource::Reference,
+        }
+    }
+
+    fn buffer_with(facts: &FrameFacts) -> gst::Buffer {
+        gst::init().unwrap();
+        let mut buffer = gst::Buffer::new();
+        write(buffer.get_mut().unwrap(), facts);
+        buffer
+    }
+
+    #[test]
+    fn what_was_written_is_read_back_also_from_a_copy() {
+        let buffer = buffer_with(&facts());
+        assert_eq!(read(&buffer), Some(facts()));
+        let copy = buffer.copy();
+        drop(buffer);
+        assert_eq!(read(&copy), Some(facts()));
+    }
+
+    #[test]
+    fn writing_again_replaces_everything_the_error_too() {
+        let mut buffer = buffer_with(&facts());
+        let second = FrameFacts { seq: 1, ..FrameFacts::default() };
+        write(buffer.get_mut().unwrap(), &second);
+        assert_eq!(read(&buffer), Some(second));
+        assert_eq!(buffer.iter_meta::<gst::Meta>().count(), 1);
+    }
+
+    #[test]
+    fn a_buffer_without_the_meta_has_no_facts() {
+        gst::init().unwrap();
+        assert_eq!(read(&gst::Buffer::new()), None);
+    }
+
+    #[test]
+    fn missing_and_mistyped_fields_read_as_defaults() {
+        let mut buffer = buffer_with(&facts());
+        let mut meta = CustomMeta::from_mut_buffer(buffer.get_mut().unwrap(), NAME).unwrap();
+        let structure = meta.mut_structure();
+        structure.remove_all_fields();
+        structure.set("seq", "seven");
+        structure.set("status", "surprised");
+        structure.set("feed-id", None::<&str>);
+        assert_eq!(read(&buffer), Some(FrameFacts::default()));
+    }
+
+    #[test]
+    fn the_wall_clock_comes_from_unix_and_ntp_references() {
+        gst::init().unwrap();
+        let with = |reference: &str, seconds: u64| {
+            let mut buffer = gst::Buffer::new();
+            let caps = gst::Caps::new_empty_simple(reference);
+            let stamp = gst::ClockTime::from_seconds(seconds);
+            gst::ReferenceTimestampMeta::add(buffer.get_mut().unwrap(), &caps, stamp, None);
+            reference_wall_micros(&buffer)
+        };
+        assert_eq!(with("timestamp/x-unix", 5), Some(5_000_000));
+        assert_eq!(with("timestamp/x-ntp", 2_208_988_801), Some(1_000_000));
+        assert_eq!(with("timestamp/x-ntp", 1), None);
+        assert_eq!(with("timestamp/x-ptp", 5), None);
+        assert_eq!(reference_wall_micros(&gst::Buffer::new()), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_survives_but_for_nul(feed_id in any::<String>(), error in any::<String>()) {
+            let written = FrameFacts { feed_id, error: Some(error), ..FrameFacts::default() };
+            let back = read(&buffer_with(&written)).unwrap();
+            prop_assert_eq!(back.feed_id, written.feed_id.replace('\0', "\u{fffd}"));
+            prop_assert_eq!(back.error, written.error.map(|error| error.replace('\0', "\u{fffd}")));
+        }
+    }
+}
