@@ -2,3 +2,5 @@
 
 // The layer rule and the size budgets.
 mod architecture;
+// The sink that gives one record per frame.
+mod nvsink;

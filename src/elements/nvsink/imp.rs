@@ -1,0 +1,380 @@
+//! The element: properties, signals, pads and state changes.
+
+#![expect(missing_docs, reason = "the derive makes accessors without documentation; the blurbs say it")]
+
+use super::exchange::{Drained, Exchange};
+use super::intake::Intake;
+use super::lines::Lines;
+use super::settings::{DEFAULT_QUEUE_CAPACITY, DEFAULT_SHUTDOWN_TIMEOUT, Overflow, Settings};
+use super::worker::Worker;
+use crate::elements::message::HealthReporter;
+use glib::subclass::{Signal, SignalId};
+use gst::prelude::*;
+use gst::subclass::prelude::*;
+use parking_lot::Mutex as ShortMutex;
+use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+/// Name of the signal that hands out a sample and its record.
+pub(super) const NEW_OUTPUT: &str = "new-output";
+/// Name of the action signal that returns the next record.
+const PULL_OUTPUT: &str = "pull-output";
+const STATS: &str = "stats";
+
+pub(super) static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
+    gst::DebugCategory::new("nvsink", gst::DebugColorFlags::empty(), Some("NextVision sink"))
+});
+
+/// Whether a handler of `new-output` is connected.
+pub(super) fn new_output_wanted(sink: &super::NvSink) -> bool {
+    static SIGNAL: OnceLock<Option<SignalId>> = OnceLock::new();
+    let signal = SIGNAL.get_or_init(|| SignalId::lookup(NEW_OUTPUT, super::NvSink::static_type()));
+    signal.is_some_and(|signal| glib::signal::signal_has_handler_pending(sink, signal, None, true))
+}
+
+/// The file and what was asked for when it was opened.
+pub(super) struct OpenFile {
+    pub(super) location: Option<String>,
+    lines: Option<Arc<ShortMutex<Lines>>>,
+}
+
+/// Locks are never held together.
+#[derive(glib::Properties)]
+#[properties(wrapper_type = super::NvSink)]
+pub struct NvSink {
+    #[property(
+        name = "location",
+        get,
+        set,
+        type = Option<String>,
+        member = location,
+        blurb = "File that gets one line of JSON per frame, created or emptied in the change to READY; - is standard output, empty is none.",
+        mutable_ready
+    )]
+    #[property(
+        name = "queue-capacity",
+        get,
+        set,
+        type = u32,
+        member = queue_capacity,
+        minimum = 1,
+        maximum = 65536,
+        default = DEFAULT_QUEUE_CAPACITY,
+        blurb = "Records that may wait to be delivered, and delivered records kept for pull-output; in records.",
+        mutable_ready
+    )]
+    #[property(
+        name = "shutdown-timeout",
+        get,
+        set,
+        type = u64,
+        member = shutdown_timeout,
+        default = DEFAULT_SHUTDOWN_TIMEOUT.nseconds(),
+        blurb = "How long EOS and the change to READY wait for queued records to be delivered, in nanoseconds; 0 does not wait.",
+        mutable_playing
+    )]
+    #[property(
+        name = "overflow",
+        get,
+        set,
+        type = Overflow,
+        member = overflow,
+        blurb = "What happens to a record when queue-capacity records are waiting.",
+        mutable_ready,
+        builder(Overflow::default())
+    )]
+    settings: Mutex<Settings>,
+    pub(super) file: ShortMutex<Option<OpenFile>>,
+    worker: ShortMutex<Option<JoinHandle<()>>>,
+    pub(super) exchange: Arc<Exchange>,
+    pub(super) health: HealthReporter,
+    #[property(
+        name = "sync",
+        get = Self::sync,
+        set = Self::set_sync,
+        type = bool,
+        default = false,
+        blurb = "Whether each frame waits for its time on the clock before its record is made; the property of the appsink.",
+        mutable_playing
+    )]
+    appsink: gst_app::AppSink,
+}
+
+impl Default for NvSink {
+    fn default() -> Self {
+        let appsink = gst_app::AppSink::builder()
+            .name("appsink")
+            .caps(&any_video())
+            .sync(false)
+            .async_(false)
+            .enable_last_sample(false)
+            .max_buffers(1)
+            // Samples are taken as they come; EOS waits for the worker, with a bound.
+            .wait_on_eos(false)
+            .build();
+        Self {
+            settings: Mutex::default(),
+            file: ShortMutex::default(),
+            worker: ShortMutex::default(),
+            exchange: Arc::default(),
+            health: HealthReporter::default(),
+            appsink,
+        }
+    }
+}
+
+fn any_video() -> gst::Caps {
+    gst::Caps::builder("video/x-raw").any_features().build()
+}
+
+#[glib::object_subclass]
+impl ObjectSubclass for NvSink {
+    const NAME: &'static str = "GstNvSink";
+    type Type = super::NvSink;
+    type ParentType = gst::Bin;
+}
+
+impl ObjectImpl for NvSink {
+    // The derive does not know structures, so `stats` comes after the properties that it makes.
+    fn properties() -> &'static [glib::ParamSpec] {
+        static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
+            let stats = glib::ParamSpecBoxed::builder::<gst::Structure>(STATS)
+                .blurb("Counters since the change from NULL to READY: records received, delivered, written, dropped and discarded, the queue's level, and faults.")
+                .read_only()
+                .build();
+            NvSink::derived_properties().iter().cloned().chain([stats]).collect()
+        });
+        PROPERTIES.as_ref()
+    }
+
+    fn property(&self, id: usize, pspec: &glib::ParamSpec) -> glib::Value {
+        if pspec.name() == STATS {
+            self.exchange.stats(self.settings().queue_capacity).to_value()
+        } else {
+            self.derived_property(id, pspec)
+        }
+    }
+
+    fn set_property(&self, id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
+        self.derived_set_property(id, value, pspec);
+    }
+
+    fn constructed(&self) {
+        self.parent_constructed();
+        self.connect_appsink();
+        if let Err(error) = self.add_pad() {
+            // Nothing works then, and gst-inspect shows no pad; it cannot happen with a fresh appsink.
+            gst::error!(CAT, imp = self, "No sink pad: {error}");
+        }
+    }
+
+    fn signals() -> &'static [Signal] {
+        static SIGNALS: LazyLock<[Signal; 2]> = LazyLock::new(|| {
+            [
+                Signal::builder(NEW_OUTPUT)
+                    .param_types([gst::Sample::static_type(), gst::Structure::static_type()])
+                    .run_last()
+                    .build(),
+                Signal::builder(PULL_OUTPUT)
+                    .param_types([u64::static_type()])
+                    .return_type::<Option<gst::Structure>>()
+                    .run_last()
+                    .action()
+                    .class_handler(|args| {
+                        let sink = args.first()?.get::<super::NvSink>().ok()?;
+                        let timeout = args.get(1)?.get::<u64>().ok()?;
+                        Some(sink.imp().pull_output(timeout).to_value())
+                    })
+                    .build(),
+            ]
+        });
+        SIGNALS.as_ref()
+    }
+
+    fn dispose(&self) {
+        // Has happened already unless the application forgot to go to NULL.
+        self.exchange.abandon();
+    }
+}
+
+impl GstObjectImpl for NvSink {}
+
+impl ElementImpl for NvSink {
+    fn metadata() -> Option<&'static gst::subclass::ElementMetadata> {
+        static METADATA: LazyLock<gst::subclass::ElementMetadata> = LazyLock::new(|| {
+            gst::subclass::ElementMetadata::new(
+                "NextVision sink",
+                "Sink/Video/Analytics",
+                "Gives one structured record per frame: JSON Lines, signal or pull",
+                "NextVision developers",
+            )
+        });
+        Some(&METADATA)
+    }
+
+    fn pad_templates() -> &'static [gst::PadTemplate] {
+        static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(|| {
+            let (direction, presence) = (gst::PadDirection::Sink, gst::PadPresence::Always);
+            gst::PadTemplate::new("sink", direction, presence, &any_video()).into_iter().collect()
+        });
+        TEMPLATES.as_ref()
+    }
+
+    fn change_state(
+        &self,
+        transition: gst::StateChange,
+    ) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
+        match transition {
+            gst::StateChange::NullToReady => {
+                self.exchange.reset();
+                self.open_file()?;
+            }
+            gst::StateChange::ReadyToPaused => self.start()?,
+            gst::StateChange::PausedToPlaying => self.exchange.set_paused(false),
+            gst::StateChange::PlayingToPaused => self.exchange.set_paused(true),
+            gst::StateChange::PausedToReady => self.exchange.interrupt(),
+            _ => {}
+        }
+        let result = self.parent_change_state(transition);
+        match transition {
+            gst::StateChange::ReadyToPaused if result.is_err() => self.stop(),
+            gst::StateChange::PausedToReady => self.stop(),
+            gst::StateChange::ReadyToNull => *self.file.lock() = None,
+            _ => {}
+        }
+        result
+    }
+}
+
+impl BinImpl for NvSink {}
+
+/// Set-up.
+impl NvSink {
+    fn connect_appsink(&self) {
+        let sink = self.obj().downgrade();
+        let exchange = Arc::clone(&self.exchange);
+        let mut intake = Intake { exchange, sink: sink.clone(), format: None, next_seq: 0 };
+        let callbacks = gst_app::AppSinkCallbacks::builder()
+            .new_sample(move |appsink| intake.new_sample(appsink))
+            .eos(move |_| {
+                if let Some(sink) = sink.upgrade() {
+                    sink.imp().end_of_stream();
+                }
+            })
+            .build();
+        self.appsink.set_callbacks(callbacks);
+    }
+
+    fn add_pad(&self) -> Result<(), glib::BoolError> {
+        let sink = self.obj();
+        sink.add(&self.appsink)?;
+        let template = sink.pad_template("sink").ok_or_else(|| glib::bool_error!("no template"))?;
+        let target = self.appsink.static_pad("sink").ok_or_else(|| glib::bool_error!("no target"))?;
+        let pad = gst::GhostPad::from_template_with_target(&template, &target)?;
+        let exchange = Arc::clone(&self.exchange);
+        // The flush must reach a streaming thread that waits for room before it reaches the base class,
+        // which waits for that thread.
+        pad.add_probe(gst::PadProbeType::EVENT_FLUSH, move |_, info| {
+            match info.event().map(|event| event.type_()) {
+                Some(gst::EventType::FlushStart) => exchange.set_flushing(true),
+                Some(gst::EventType::FlushStop) => exchange.set_flushing(false),
+                _ => {}
+            }
+            gst::PadProbeReturn::Ok
+        });
+        sink.add_pad(&pad)
+    }
+}
+
+/// Starting and stopping.
+impl NvSink {
+    fn settings(&self) -> Settings {
+        self.settings.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn open_file(&self) -> Result<(), gst::StateChangeError> {
+        let location = self.settings().location.filter(|location| !location.is_empty());
+        let lines = location.as_deref().map(Lines::open).transpose().map_err(|error| {
+            let text = self.location_error(location.as_deref().unwrap_or_default(), &error);
+            gst::element_imp_error!(self, gst::ResourceError::OpenWrite, ("{text}"));
+            gst::StateChangeError
+        })?;
+        let lines = lines.map(|lines| Arc::new(ShortMutex::new(lines)));
+        *self.file.lock() = Some(OpenFile { location, lines });
+        Ok(())
+    }
+
+    fn start(&self) -> Result<(), gst::StateChangeError> {
+        let settings = self.settings();
+        let asked = settings.location.as_deref().filter(|location| !location.is_empty());
+        let current = self.file.lock().as_ref().is_some_and(|file| file.location.as_deref() == asked);
+        if !current {
+            self.open_file()?;
+        }
+        let capacity = usize::try_from(settings.queue_capacity).unwrap_or(usize::MAX);
+        let worker = Worker {
+            generation: self.exchange.start(capacity, settings.overflow.into()),
+            exchange: Arc::clone(&self.exchange),
+            lines: self.file.lock().as_ref().and_then(|file| file.lines.clone()),
+            sink: self.obj().downgrade(),
+        };
+        let handle = worker.spawn(&self.obj().name()).map_err(|error| {
+            self.exchange.abandon();
+            gst::element_imp_error!(
+                self,
+                gst::ResourceError::Failed,
+                ("{}: cannot start a thread: {error}", self.obj().name())
+            );
+            gst::StateChangeError
+        })?;
+        *self.worker.lock() = Some(handle);
+        Ok(())
+    }
+
+    /// Lets the worker deliver what is queued and ends it. A worker that does not end in time, because a
+    /// handler or the disk holds it, is left to itself.
+    fn stop(&self) {
+        let Some(handle) = self.worker.lock().take() else { return };
+        if handle.thread().id() == thread::current().id() {
+            // A handler stops the sink: it cannot wait for itself.
+            self.exchange.abandon();
+        } else {
+            match self.exchange.close(self.settings().shutdown_timeout()) {
+                Ok(()) => drop(handle.join()),
+                Err(event) => self.report(event),
+            }
+        }
+        self.report_rest();
+    }
+
+    fn end_of_stream(&self) {
+        match self.exchange.drain(self.settings().shutdown_timeout()) {
+            Drained::Interrupted => return,
+            Drained::Done => {}
+            Drained::TimedOut(event) => self.report(event),
+        }
+        self.exchange.end_stream();
+        self.report_rest();
+    }
+
+    fn report_rest(&self) {
+        self.exchange.unreported().into_iter().for_each(|event| self.report(event));
+    }
+}
+
+/// Properties and signals.
+impl NvSink {
+    fn sync(&self) -> bool {
+        self.appsink.property("sync")
+    }
+
+    fn set_sync(&self, sync: bool) {
+        self.appsink.set_property("sync", sync);
+    }
+
+    fn pull_output(&self, timeout: u64) -> Option<gst::Structure> {
+        let timeout = (timeout != u64::MAX).then(|| Duration::from_nanos(timeout));
+        self.exchange.pull(timeout).as_ref().map(gst::Structure::from)
+    }
+}

@@ -1,0 +1,126 @@
+//! The streaming thread's part: a sample becomes a record, the record goes to the worker.
+
+use super::NvSink;
+use super::exchange::{Entry, Exchange, Offer, Room};
+use super::imp;
+use crate::clock;
+use crate::meta::{detections, frame};
+use crate::output::{FrameFacts, FrameTime, Record, WallTimeSource};
+use crate::vision::Size;
+use glib::subclass::prelude::*;
+use gst::prelude::*;
+use gst_base::prelude::*;
+use std::sync::Arc;
+
+pub(super) struct Intake {
+    pub(super) exchange: Arc<Exchange>,
+    pub(super) sink: glib::WeakRef<NvSink>,
+    /// Caps of the latest sample and what they say, so that they are parsed once.
+    pub(super) format: Option<(gst::Caps, Size)>,
+    /// Number of the next frame without `nv-frame`.
+    pub(super) next_seq: u64,
+}
+
+impl Intake {
+    /// Takes the sample that the appsink has just announced.
+    pub(super) fn new_sample(
+        &mut self,
+        appsink: &gst_app::AppSink,
+    ) -> Result<gst::FlowSuccess, gst::FlowError> {
+        let sample = appsink.try_pull_sample(gst::ClockTime::ZERO).ok_or(gst::FlowError::Flushing)?;
+        let sink = self.sink.upgrade().ok_or(gst::FlowError::Flushing)?;
+        let frame = self.frame_size(&sample);
+        let buffers = sample.buffer().into_iter();
+        // Lists come only if the application sets `appsink::buffer-list`.
+        for buffer in buffers.chain(sample.buffer_list().into_iter().flat_map(gst::BufferListRef::iter)) {
+            let record = self.record(&sink, &sample, buffer, frame);
+            let attachment = imp::new_output_wanted(&sink).then(|| sample.clone());
+            self.offer(&sink, appsink, Box::new(Entry { record, attachment }))?;
+        }
+        Ok(gst::FlowSuccess::Ok)
+    }
+
+    fn offer(
+        &self,
+        sink: &NvSink,
+        appsink: &gst_app::AppSink,
+        mut entry: Box<Entry>,
+    ) -> Result<(), gst::FlowError> {
+        loop {
+            entry = match self.exchange.offer(entry, clock::now()) {
+                Offer::Taken(event) => {
+                    if let Some(event) = event {
+                        sink.imp().report(event);
+                    }
+                    return Ok(());
+                }
+                Offer::Refused => return Err(gst::FlowError::Flushing),
+                Offer::Full(entry) => entry,
+            };
+            self.wait_for_room(appsink).inspect_err(|_| self.exchange.discard())?;
+        }
+    }
+
+    /// The base class holds its preroll lock while it waits here, and needs it for the change to PAUSED:
+    /// waiting goes on in its own wait, which gives the lock up.
+    fn wait_for_room(&self, appsink: &gst_app::AppSink) -> Result<(), gst::FlowError> {
+        match self.exchange.wait_for_room() {
+            Room::Free => Ok(()),
+            Room::Paused => {
+                let base = appsink.upcast_ref::<gst::Element>().downcast_ref::<gst_base::BaseSink>();
+                base.ok_or(gst::FlowError::Error)?.wait_preroll().map(drop)
+            }
+            Room::Flushing => Err(gst::FlowError::Flushing),
+        }
+    }
+
+    fn record(
+        &mut self,
+        sink: &NvSink,
+        sample: &gst::Sample,
+        buffer: &gst::BufferRef,
+        frame: Size,
+    ) -> Record {
+        let facts = frame::read(buffer).unwrap_or_else(|| self.plain_facts(sink, buffer));
+        let segment = sample.segment().and_then(|segment| segment.downcast_ref::<gst::ClockTime>());
+        let running_time = segment.and_then(|segment| segment.to_running_time(buffer.pts()));
+        let time = FrameTime {
+            pts: buffer.pts().map(gst::ClockTime::nseconds),
+            running_time: running_time.map(gst::ClockTime::nseconds),
+        };
+        let regions = detections::read(buffer, frame);
+        self.exchange.reject(regions.rejected);
+        Record::new(facts, time, frame, regions.detections)
+    }
+
+    /// What there is to say about a frame that no element of this plugin has touched.
+    fn plain_facts(&mut self, sink: &NvSink, buffer: &gst::BufferRef) -> FrameFacts {
+        let seq = self.next_seq;
+        self.next_seq += 1;
+        let reference = frame::reference_wall_micros(buffer);
+        FrameFacts {
+            feed_id: sink.name().into(),
+            seq,
+            wall_time_us: Some(reference.unwrap_or_else(clock::wall_micros)),
+            wall_time_source: reference.map_or(WallTimeSource::Arrival, |_| WallTimeSource::Reference),
+            ..FrameFacts::default()
+        }
+    }
+
+    /// Width and height as the caps say; zero if they do not.
+    fn frame_size(&mut self, sample: &gst::Sample) -> Size {
+        let Some(caps) = sample.caps() else { return Size::default() };
+        if let Some((known, size)) = &self.format
+            && known.as_ptr() == caps.as_ptr()
+        {
+            return *size;
+        }
+        let side = |name: &str| {
+            let value = caps.structure(0).and_then(|video| video.get::<i32>(name).ok());
+            value.and_then(|value| u32::try_from(value).ok()).unwrap_or_default()
+        };
+        let size = Size::new(side("width"), side("height"));
+        self.format = Some((caps.to_owned(), size));
+        size
+    }
+}

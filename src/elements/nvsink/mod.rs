@@ -1,0 +1,99 @@
+//! `nvsink`: hands out one structured record per frame.
+//!
+//! | file | job |
+//! |---|---|
+//! | `imp.rs` | the element: properties, signals, pads, state changes |
+//! | `intake.rs` | streaming thread: a sample becomes a record |
+//! | `exchange.rs` | what the threads share: queue, pull queue, counters, waiting |
+//! | `worker.rs` | worker thread: writes the line, calls the signal |
+//! | `lines.rs` | the file of JSON Lines |
+//! | `report.rs` | what went wrong, as messages on the bus |
+//! | `structure.rs` | a record as a `GstStructure` |
+
+mod exchange;
+mod imp;
+mod intake;
+mod lines;
+mod report;
+mod settings;
+mod structure;
+mod worker;
+
+pub use settings::Overflow;
+
+use glib::prelude::*;
+use glib::subclass::prelude::*;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+glib::wrapper! {
+    /// SECTION:element-nvsink
+    /// @title: nvsink
+    /// @short_description: structured records of what was found on each frame
+    ///
+    /// Ends a video stream and gives one record per frame: feed, times, status, detections, batch,
+    /// provenance, and what was lost since the feed's previous record. A record leaves
+    ///
+    /// * as a line of JSON in the file `location`,
+    /// * with the frame through the signal `new-output`,
+    /// * through the action signal `pull-output`.
+    ///
+    /// The frame itself is kept for `new-output` only, while a handler is connected.
+    ///
+    /// ## Threads and losses
+    ///
+    /// Records are written and handed out by a thread of the element, behind a queue of `queue-capacity`
+    /// records. A slow disk or handler fills the queue; what happens then is up to `overflow`. Only `block`
+    /// ever holds up the pipeline: choose it for files that are read as fast as possible, where every frame
+    /// must have its record. Every dropped record is counted in `stats`, reported by the message
+    /// `nv-health` (`sink-backpressure`), and told by `lost` on the feed's next record.
+    ///
+    /// At EOS, and when the element stops, everything queued is delivered first, for `shutdown-timeout` at
+    /// most: when the EOS message arrives the file is complete.
+    ///
+    /// The file is created, or emptied, in the change from NULL to READY, and closed in the change back.
+    /// Between READY and PLAYING it grows.
+    ///
+    /// ## Frames that no element of this plugin has touched
+    ///
+    /// get a record, too: `feed-id` is the name of the sink, `feed` and `session` are 0, `seq` counts the
+    /// sink's frames, `status` is `passed`, and regions of interest from other elements are its detections.
+    ///
+    /// ## Example pipelines
+    /// ```text
+    /// gst-launch-1.0 videotestsrc num-buffers=100 ! nvsink location=records.jsonl overflow=block
+    /// ```
+    /// ```text
+    /// gst-launch-1.0 -q videotestsrc num-buffers=100 ! nvsink location=- overflow=block appsink::max-buffers=2
+    /// ```
+    ///
+    /// Since: 0.1.0
+    pub struct NvSink(ObjectSubclass<imp::NvSink>)
+        @extends gst::Bin, gst::Element, gst::Object,
+        @implements gst::ChildProxy;
+}
+
+impl NvSink {
+    /// Calls `handler` with each frame and its record, on the sink's own thread.
+    ///
+    /// From Rust, prefer this to connecting `new-output` by name: a panic in `handler` is caught, counted
+    /// in `stats` and reported as `sink-panic`, whereas glib aborts the process when a closure panics.
+    pub fn connect_new_output<F>(&self, handler: F) -> glib::SignalHandlerId
+    where
+        F: Fn(&Self, &gst::Sample, &gst::StructureRef) + Send + Sync + 'static,
+    {
+        self.connect_closure(
+            imp::NEW_OUTPUT,
+            false,
+            glib::closure!(move |sink: &Self, sample: gst::Sample, record: gst::Structure| {
+                let call = AssertUnwindSafe(|| handler(sink, &sample, &record));
+                if catch_unwind(call).is_err() {
+                    sink.imp().handler_panicked();
+                }
+            }),
+        )
+    }
+}
+
+pub(super) fn register(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
+    gst::Element::register(Some(plugin), "nvsink", gst::Rank::NONE, NvSink::static_type())
+}
