@@ -23,6 +23,8 @@ pub(super) struct Feed {
     phase: u64,
     active: bool,
     ended: bool,
+    /// Its credit did not come back in time, and has not since.
+    credit_given_up: bool,
     last_served: Option<BatchId>,
     to_infer: u64,
     rode_along: u64,
@@ -72,6 +74,7 @@ impl Feed {
             phase,
             active: false,
             ended: false,
+            credit_given_up: false,
             last_served: None,
             to_infer: 0,
             rode_along: 0,
@@ -173,6 +176,20 @@ impl Feed {
     /// Whether a batch waits for its next frame.
     pub(super) fn is_waited_for(&self) -> bool {
         self.active && self.queue.is_empty() && self.account.credit() > 0
+    }
+
+    /// Whether it is active and has frames, but no credit, and a ready batch is held for it.
+    pub(super) fn is_short_of_credit(&mut self) -> bool {
+        if self.account.credit() > 0 {
+            self.credit_given_up = false;
+            return false;
+        }
+        self.active && !self.queue.is_empty() && !self.credit_given_up
+    }
+
+    /// A batch was held for its credit long enough.
+    pub(super) fn give_up_credit(&mut self) {
+        self.credit_given_up = true;
     }
 
     /// It has been silent through a deadline.

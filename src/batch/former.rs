@@ -24,6 +24,8 @@ pub struct Former {
     /// Feeds ever added.
     added: u64,
     next_batch: BatchId,
+    /// Since when a batch that is ready is held for feeds whose credit is about to come back.
+    held_since: Option<Monotonic>,
     /// The last feed waited for was flushed, and nothing was pushed since.
     flush_ended_wait: bool,
     metrics: Metrics,
@@ -133,6 +135,8 @@ struct Survey {
     ready: usize,
     /// Whether an active feed with credit has nothing queued.
     waits_for_feed: bool,
+    /// Whether an active feed has frames and no credit, and has not been given up on.
+    waits_for_credit: bool,
     /// Whether all frames, with or without credit, belong to feeds that have ended.
     only_ended: bool,
 }
@@ -151,6 +155,7 @@ impl Former {
             feeds: Vec::new(),
             added: 0,
             next_batch: 0,
+            held_since: None,
             flush_ended_wait: false,
             metrics: Metrics::default(),
             leaving: Vec::new(),
@@ -294,10 +299,32 @@ impl Former {
             return Poll::Idle;
         };
         let deadline = oldest.saturating_add(self.policy.max_latency);
-        match self.reason(&survey, now >= deadline) {
+        let reason = self.reason(&survey, now >= deadline);
+        if reason != Some(CloseReason::AllReady) || now >= deadline || !survey.waits_for_credit {
+            self.held_since = None;
+        } else if let Some(until) = self.hold(now) {
+            return Poll::WaitUntil(until.min(deadline));
+        }
+        match reason {
             Some(reason) => Poll::Close(self.close(reason, now)),
             None => Poll::WaitUntil(deadline),
         }
+    }
+
+    /// Holds a ready batch for credit that is about to come back: until when, or `None` if that has been long enough.
+    fn hold(&mut self, now: Monotonic) -> Option<Monotonic> {
+        let since = *self.held_since.get_or_insert(now);
+        let until = since.saturating_add(self.policy.credit_grace);
+        if now < until {
+            return Some(until);
+        }
+        for feed in &mut self.feeds {
+            if feed.is_short_of_credit() {
+                feed.give_up_credit();
+            }
+        }
+        self.held_since = None;
+        None
     }
 
     /// Everything there is to know about what was done and what is there.
@@ -334,9 +361,16 @@ impl Former {
     fn survey(&mut self) -> Survey {
         self.offers.clear();
         self.riders.clear();
-        let mut survey = Survey { oldest: None, ready: 0, waits_for_feed: false, only_ended: true };
-        for (place, feed) in self.feeds.iter().enumerate() {
+        let mut survey = Survey {
+            oldest: None,
+            ready: 0,
+            waits_for_feed: false,
+            waits_for_credit: false,
+            only_ended: true,
+        };
+        for (place, feed) in self.feeds.iter_mut().enumerate() {
             survey.waits_for_feed |= feed.is_waited_for();
+            survey.waits_for_credit |= feed.is_short_of_credit();
             survey.only_ended &= !feed.holds_frames_and_runs();
             let Some(offer) = feed.offer(place, self.policy.max_frames_per_feed) else {
                 continue;

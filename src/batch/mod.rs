@@ -40,8 +40,12 @@
 //!
 //! A feed is *active* from a push until it ends, is flushed or removed, or stays silent through a deadline
 //! (a batch closes for `deadline` while the feed has credit and nothing queued). So a stalled feed
-//! delays the others by one deadline, once. A feed out of credit is neither waited for nor chosen, and its
-//! frames start no deadline; when credit returns, a frame that is overdue by then closes a batch at once.
+//! delays the others by one deadline, once. A feed out of credit is not chosen, and its frames start no
+//! deadline; when credit returns, a frame that is overdue by then closes a batch at once. It is not waited
+//! for either, with one exception: a batch that would close as `all-ready` is held for
+//! [`Policy::credit_grace`] while active feeds with frames have no credit, because the frames of one batch
+//! come back moments apart and the first must not make the next batch alone. A feed that does not have its
+//! credit back by then is given up on until it has.
 //!
 //! # Which frames go
 //!

@@ -5,6 +5,10 @@
 
 use std::time::Duration;
 
+/// The hand-back of a batch to as many threads as it has feeds takes some hundred microseconds; this is several times
+/// that, and little beside a frame of video.
+const CREDIT_GRACE: Duration = Duration::from_millis(2);
+
 /// How batches are formed. May be changed at any time with
 /// [`Former::set_policy`](super::Former::set_policy).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +19,10 @@ pub struct Policy {
     pub max_latency: Duration,
     /// The most frames to infer of one feed in a batch, from 1 to `max_batch_size`.
     pub max_frames_per_feed: usize,
+    /// How long an otherwise ready batch is held for active feeds whose frames in flight are about to come back, from
+    /// the moment it was ready. Frames of one batch come back within moments of each other; without this the first
+    /// feed to have its credit back would make the next batch on its own.
+    pub credit_grace: Duration,
     /// The most feeds at a time, at least 1.
     pub max_feeds: usize,
 }
@@ -26,6 +34,7 @@ impl Default for Policy {
             max_batch_size: 4,
             max_latency: Duration::from_millis(50),
             max_frames_per_feed: 1,
+            credit_grace: CREDIT_GRACE,
             max_feeds: 64,
         }
     }

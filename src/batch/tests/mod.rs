@@ -19,7 +19,13 @@ fn ms(millis: u64) -> Monotonic {
 }
 
 fn policy(max_batch_size: usize, max_frames_per_feed: usize) -> Policy {
-    Policy { max_batch_size, max_frames_per_feed, max_feeds: 2000, ..Policy::default() }
+    Policy {
+        max_batch_size,
+        max_frames_per_feed,
+        max_feeds: 2000,
+        credit_grace: Duration::ZERO,
+        ..Policy::default()
+    }
 }
 
 fn former(policy: Policy, feeds: &[FeedId]) -> Former {
@@ -630,4 +636,54 @@ fn names_are_the_documented_ones() {
     for (index, reason) in CloseReason::ALL.into_iter().enumerate() {
         assert_eq!(reason as usize, index);
     }
+}
+
+/// Two feeds with one frame each in a batch whose tickets are returned, and one more frame queued in each.
+fn two_feeds_in_flight(policy: Policy) -> (Former, Batch) {
+    let options = FeedOptions { max_in_flight: 1, ..FeedOptions::default() };
+    let mut former = former_with(policy, &[A, B], &options);
+    fill(&mut former, A, 2, ms(0));
+    fill(&mut former, B, 2, ms(0));
+    let batch = close(&mut former, ms(0));
+    assert_eq!(batch.size(), 2);
+    (former, batch)
+}
+
+#[test]
+fn a_ready_batch_is_held_for_credit_that_is_about_to_come_back() {
+    let grace = Duration::from_millis(2);
+    let (mut former, mut batch) = two_feeds_in_flight(Policy { credit_grace: grace, ..policy(2, 1) });
+    drop(batch.frames.remove(0));
+    assert_waits_until(&mut former, ms(10), ms(12));
+    assert_waits_until(&mut former, ms(11), ms(12));
+    drop(batch);
+    assert_eq!(
+        (close(&mut former, ms(11)).size(), former.snapshot().metrics.closes(CloseReason::Full)),
+        (2, 2)
+    );
+}
+
+#[test]
+fn credit_that_does_not_come_back_costs_one_grace_and_then_nothing() {
+    let grace = Duration::from_millis(2);
+    let (mut former, mut batch) = two_feeds_in_flight(Policy { credit_grace: grace, ..policy(2, 1) });
+    drop(batch.frames.remove(0));
+    assert_waits_until(&mut former, ms(10), ms(12));
+    let alone = close(&mut former, ms(12));
+    assert_eq!((alone.reason, alone.size()), (CloseReason::AllReady, 1));
+    drop(alone);
+    fill(&mut former, A, 1, ms(13));
+    assert_eq!(close(&mut former, ms(13)).reason, CloseReason::AllReady, "B is given up on");
+    drop(batch);
+    fill(&mut former, A, 1, ms(14));
+    assert_eq!(close(&mut former, ms(14)).size(), 2, "B has credit again");
+}
+
+#[test]
+fn a_held_batch_closes_at_its_deadline() {
+    let policy = Policy { credit_grace: Duration::from_secs(1), ..policy(2, 1) };
+    let (mut former, mut batch) = two_feeds_in_flight(policy);
+    drop(batch.frames.remove(0));
+    assert_waits_until(&mut former, ms(10), ms(50));
+    assert_eq!(close(&mut former, ms(50)).size(), 1);
 }

@@ -23,6 +23,7 @@ pub(super) struct Feed {
     turns: u64,
     pub(super) active: bool,
     pub(super) ended: bool,
+    credit_given_up: bool,
     last_served: Option<u64>,
     pub(super) epoch: u32,
     /// Tickets alive.
@@ -40,11 +41,13 @@ pub(super) enum Expected {
     Idle,
 }
 
+#[derive(Clone)]
 pub(super) struct Model {
     pub(super) policy: Policy,
     pub(super) feeds: BTreeMap<FeedId, Feed>,
     added: u64,
     batches: u64,
+    held_since: Option<Monotonic>,
     flush_ended_wait: bool,
 }
 
@@ -65,6 +68,10 @@ impl Feed {
         self.queue.first().filter(|_| self.credit(policy) > 0).map(|frame| frame.arrival)
     }
 
+    fn short_of_credit(&self, policy: &Policy) -> bool {
+        self.active && !self.queue.is_empty() && self.credit(policy) == 0 && !self.credit_given_up
+    }
+
     fn waited_for(&self, policy: &Policy) -> bool {
         self.active && self.queue.is_empty() && self.credit(policy) > 0
     }
@@ -72,7 +79,14 @@ impl Feed {
 
 impl Model {
     pub(super) fn new(policy: Policy) -> Self {
-        Self { policy, feeds: BTreeMap::new(), added: 0, batches: 0, flush_ended_wait: false }
+        Self {
+            policy,
+            feeds: BTreeMap::new(),
+            added: 0,
+            batches: 0,
+            held_since: None,
+            flush_ended_wait: false,
+        }
     }
 
     pub(super) fn add(&mut self, id: FeedId, options: FeedOptions) {
@@ -84,6 +98,7 @@ impl Model {
             turns: 0,
             active: false,
             ended: false,
+            credit_given_up: false,
             last_served: None,
             epoch: 0,
             holding: 0,
@@ -176,8 +191,34 @@ impl Model {
         choice
     }
 
-    /// What a poll at `now` with a free engine must answer; changes nothing.
-    pub(super) fn expect(&self, now: Monotonic) -> Expected {
+    /// What a poll at `now` with a free engine must answer.
+    pub(super) fn expect(&mut self, now: Monotonic) -> Expected {
+        let policy = self.policy.clone();
+        for feed in self.feeds.values_mut().filter(|feed| feed.credit(&policy) > 0) {
+            feed.credit_given_up = false;
+        }
+        let expected = self.expect_without_grace(now);
+        let deadline = self.feeds.values().filter_map(|feed| feed.oldest_choosable(&policy)).min();
+        let deadline = deadline.map(|oldest| oldest.saturating_add(policy.max_latency));
+        let Some(deadline) = deadline else { return expected };
+        let short = self.feeds.values().any(|feed| feed.short_of_credit(&policy));
+        let all_ready = matches!(expected, Expected::Close { reason: CloseReason::AllReady, .. });
+        if !all_ready || !short || now >= deadline {
+            self.held_since = None;
+            return expected;
+        }
+        let until = self.held_since.get_or_insert(now).saturating_add(policy.credit_grace);
+        if now < until {
+            return Expected::WaitUntil(until.min(deadline));
+        }
+        self.held_since = None;
+        for feed in self.feeds.values_mut().filter(|feed| feed.short_of_credit(&policy)) {
+            feed.credit_given_up = true;
+        }
+        expected
+    }
+
+    fn expect_without_grace(&self, now: Monotonic) -> Expected {
         let oldest = self.feeds.values().filter_map(|feed| feed.oldest_choosable(&self.policy)).min();
         let Some(oldest) = oldest else { return Expected::Idle };
         let frames: Vec<(FeedId, u32, Frame)> = self

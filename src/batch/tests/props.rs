@@ -86,6 +86,7 @@ fn policy() -> impl Strategy<Value = Policy> {
             max_latency: Duration::from_millis(millis),
             max_frames_per_feed: 1 + more.saturating_sub(2) % size,
             max_feeds: 6,
+            credit_grace: Duration::from_millis(u64::try_from(more % 3).unwrap_or(0)),
         }
     })
 }
@@ -318,7 +319,7 @@ impl Run {
             return;
         }
         let held = self.held.swap_remove(index);
-        let closes = |run: &Self| matches!(run.model.expect(run.now), Expected::Close { .. });
+        let closes = |run: &Self| matches!(run.model.clone().expect(run.now), Expected::Close { .. });
         let (closed_before, woken_before) = (closes(self), self.woken.load(Ordering::SeqCst));
         let (owner, settled) = (held.owner, held.settled);
         drop(held);
@@ -440,12 +441,13 @@ proptest! {
                 continue;
             }
             run.step(step);
+            let expected = run.model.expect(run.now);
             let Poll::Close(batch) = run.former.poll(run.now, true) else { continue };
             for chosen in &batch.frames {
                 let before = last.insert(chosen.feed, chosen.seq);
                 prop_assert!(before.is_none_or(|before| before < chosen.seq));
             }
-            let Expected::Close { frames, .. } = run.model.expect(run.now) else {
+            let Expected::Close { frames, .. } = expected else {
                 return Err(TestCaseError::fail("the model closes no batch"));
             };
             run.take(batch, &frames);
