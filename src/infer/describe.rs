@@ -3,11 +3,11 @@
 //! Pure: the signature and the metadata come as values, so every refusal is tested without a runtime.
 
 use super::error::InferError;
-use super::labels;
 use super::model::{Batch, ChannelOrder, ElementType, Layout, ModelDescription, OutputDescription};
 use super::sidecar::{InputSection, Sidecar};
 use super::tensor;
 use crate::vision::Size;
+use crate::vision::labels;
 
 /// The border that detectors of the YOLO family are trained with.
 const PAD: u8 = 114;

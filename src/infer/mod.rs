@@ -54,7 +54,6 @@ mod describe;
 mod elf;
 mod external;
 mod identity;
-mod labels;
 mod registry;
 mod session;
 

@@ -1,27 +1,9 @@
 //! What the elements need to know about a model, in plain values.
 
 use crate::vision::Size;
+pub use crate::vision::preprocess::{ChannelOrder, Layout};
+use crate::vision::preprocess::{InputSpec, Normalize};
 use std::fmt;
-
-/// The order of an image tensor's dimensions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Layout {
-    /// `[N, 3, H, W]`: planes.
-    Nchw,
-    /// `[N, H, W, 3]`: pixels.
-    Nhwc,
-}
-
-/// The order of a pixel's channels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ChannelOrder {
-    /// Red first.
-    Rgb,
-    /// Blue first.
-    Bgr,
-}
 
 /// The type of the input's elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -120,4 +102,13 @@ pub struct ModelDescription {
     pub provider: String,
     /// The version of ONNX Runtime that runs it.
     pub runtime_version: String,
+}
+
+impl ModelDescription {
+    /// The image the model takes, as pre-processing wants it.
+    #[must_use]
+    pub const fn input_spec(&self) -> InputSpec {
+        let normalize = Normalize { order: self.order, mean: self.mean, std: self.std };
+        InputSpec { layout: self.layout, size: self.size, normalize, pad: self.pad }
+    }
 }

@@ -24,8 +24,8 @@
 //! must lie in the sidecar's folder, links followed.
 
 use super::error::InferError;
-use super::labels;
 use super::model::{ChannelOrder, Layout};
+use crate::vision::labels;
 use serde::Deserialize;
 use std::fs::File;
 use std::io::Read as _;

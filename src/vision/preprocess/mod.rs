@@ -26,7 +26,8 @@ use store::{Element, Writer};
 use taps::Sampler;
 
 /// Order of the three channels in the tensor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum ChannelOrder {
     /// Red first.
     Rgb,
@@ -55,7 +56,8 @@ impl Normalize {
 }
 
 /// Order of the tensor's axes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Layout {
     /// `[N, 3, height, width]`.
     Nchw,
