@@ -4,7 +4,7 @@
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum DecodeError {
     /// No layout fits what the model declares.
-    #[error("no decoder reads the outputs {found}; needed is one of {needed}")]
+    #[error("expected outputs of one of these layouts: {needed}; found {found}")]
     NoDecoder {
         /// The outputs with their shapes.
         found: String,
