@@ -1,0 +1,375 @@
+//! The element: properties, pads, states, and the thread that pushes batches.
+
+use super::NvBatcherSinkPad;
+use super::core::{Core, Next};
+use crate::batch::{FeedId, Policy};
+use crate::elements::signal::Seen;
+use crate::elements::stats::{self, Stats};
+use crate::elements::thread::{JOIN_TIMEOUT, Step, StepThread};
+use crate::elements::{link, lock, video};
+use crate::meta::batch as meta;
+use crate::{clock, elements};
+use glib::subclass::prelude::*;
+use gst::prelude::*;
+use gst::subclass::prelude::*;
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::Duration;
+
+const DEFAULT_MAX_BATCH_SIZE: u32 = 4;
+const DEFAULT_MAX_LATENCY: u64 = 50_000_000;
+const DEFAULT_MAX_FRAMES_PER_FEED: u32 = 1;
+const DEFAULT_MAX_FEEDS: u32 = 64;
+const MOST_FEEDS: u32 = 4096;
+
+pub(super) static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
+    gst::DebugCategory::new("nvbatcher", gst::DebugColorFlags::empty(), Some("NextVision batcher"))
+});
+
+#[derive(Debug, Clone)]
+pub(super) struct Settings {
+    max_batch_size: u32,
+    pub(super) max_latency: u64,
+    max_frames_per_feed: u32,
+    max_feeds: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            max_batch_size: DEFAULT_MAX_BATCH_SIZE,
+            max_latency: DEFAULT_MAX_LATENCY,
+            max_frames_per_feed: DEFAULT_MAX_FRAMES_PER_FEED,
+            max_feeds: DEFAULT_MAX_FEEDS,
+        }
+    }
+}
+
+/// Locks in the order they may be taken: `settings`, `thread`, then the one inside `core`.
+#[derive(glib::Properties)]
+#[properties(wrapper_type = super::NvBatcher)]
+pub struct NvBatcher {
+    #[property(
+        name = "max-batch-size", get, set, type = u32, member = max_batch_size,
+        minimum = 1, maximum = 1024, default = DEFAULT_MAX_BATCH_SIZE,
+        blurb = "Most frames to infer in one batch, in frames.",
+        mutable_ready
+    )]
+    #[property(
+        name = "max-latency", get, set, type = u64, member = max_latency,
+        minimum = 0, maximum = 3_600_000_000_000, default = DEFAULT_MAX_LATENCY,
+        blurb = "Longest time a frame waits for its batch to fill, from its arrival on the monotonic clock, in nanoseconds. 0 never waits.",
+        mutable_ready
+    )]
+    #[property(
+        name = "max-frames-per-feed", get, set, type = u32, member = max_frames_per_feed,
+        minimum = 1, maximum = 1024, default = DEFAULT_MAX_FRAMES_PER_FEED,
+        blurb = "Most frames of one feed to infer in one batch, in frames. Raise it to batch a single file; not more than max-batch-size.",
+        mutable_ready
+    )]
+    #[property(
+        name = "max-feeds", get, set, type = u32, member = max_feeds,
+        minimum = 1, maximum = MOST_FEEDS, default = DEFAULT_MAX_FEEDS,
+        blurb = "Most feeds, in pads; a request for one more is refused with an error.",
+        mutable_ready
+    )]
+    #[property(
+        name = "stats", get = Self::stats, type = Stats,
+        blurb = "Counters since the element was made: batches and why they closed, their sizes, the wait for a batch in nanoseconds, and the ledger of all frames."
+    )]
+    pub(super) settings: Mutex<Settings>,
+    thread: Mutex<Option<StepThread>>,
+    opened: Mutex<bool>,
+    pub(super) core: Arc<Core>,
+    srcpad: gst::Pad,
+}
+
+#[glib::object_subclass]
+impl ObjectSubclass for NvBatcher {
+    const NAME: &'static str = "GstNvBatcher";
+    type Type = super::NvBatcher;
+    type ParentType = gst::Element;
+    type Interfaces = (gst::ChildProxy,);
+
+    fn with_class(klass: &Self::Class) -> Self {
+        let template = klass.pad_template("src").expect("the template is declared below");
+        let srcpad = gst::Pad::builder_from_template(&template)
+            .activatemode_function(|pad, parent, _mode, active| {
+                Self::catch_panic_pad_function(
+                    parent,
+                    || Err(gst::loggable_error!(CAT, "Panic while activating the src pad")),
+                    |imp| imp.src_activate(pad, active),
+                )
+            })
+            .event_function(|pad, parent, event| {
+                Self::catch_panic_pad_function(parent, || false, |imp| imp.src_event(pad, event))
+            })
+            .query_function(|pad, parent, query| {
+                Self::catch_panic_pad_function(parent, || false, |imp| imp.src_query(pad, query))
+            })
+            .flags(gst::PadFlags::FIXED_CAPS)
+            .build();
+        Self {
+            settings: Mutex::default(),
+            thread: Mutex::default(),
+            opened: Mutex::default(),
+            core: Arc::default(),
+            srcpad,
+        }
+    }
+}
+
+#[glib::derived_properties]
+impl ObjectImpl for NvBatcher {
+    fn constructed(&self) {
+        self.parent_constructed();
+        self.obj().add_pad(&self.srcpad).expect("a new element has no pad of that name");
+    }
+}
+
+impl GstObjectImpl for NvBatcher {}
+
+impl ChildProxyImpl for NvBatcher {
+    fn children_count(&self) -> u32 {
+        self.obj().num_sink_pads().into()
+    }
+
+    fn child_by_index(&self, index: u32) -> Option<glib::Object> {
+        let pads = self.obj().sink_pads();
+        pads.into_iter().nth(index as usize).map(Cast::upcast)
+    }
+
+    fn child_by_name(&self, name: &str) -> Option<glib::Object> {
+        self.obj().static_pad(name).filter(|pad| pad.direction() == gst::PadDirection::Sink).map(Cast::upcast)
+    }
+}
+
+impl ElementImpl for NvBatcher {
+    fn metadata() -> Option<&'static gst::subclass::ElementMetadata> {
+        static METADATA: LazyLock<gst::subclass::ElementMetadata> = LazyLock::new(|| {
+            gst::subclass::ElementMetadata::new(
+                "NextVision batcher",
+                "Filter/Video/Muxer",
+                "Collects the frames of many feeds into bounded, deadline-driven batches",
+                elements::AUTHOR,
+            )
+        });
+        Some(&METADATA)
+    }
+
+    fn pad_templates() -> &'static [gst::PadTemplate] {
+        static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(|| {
+            let sink = gst::PadTemplate::with_gtype(
+                "sink_%u",
+                gst::PadDirection::Sink,
+                gst::PadPresence::Request,
+                &video::caps(),
+                NvBatcherSinkPad::static_type(),
+            );
+            let src = gst::PadTemplate::new(
+                "src",
+                gst::PadDirection::Src,
+                gst::PadPresence::Always,
+                &gst::Caps::new_empty_simple(meta::CAPS_NAME),
+            );
+            vec![sink.expect("valid template"), src.expect("valid template")]
+        });
+        &TEMPLATES
+    }
+
+    fn change_state(
+        &self,
+        transition: gst::StateChange,
+    ) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
+        match transition {
+            gst::StateChange::NullToReady => self.apply_settings()?,
+            gst::StateChange::PausedToReady => self.core.stop(),
+            _ => {}
+        }
+        self.parent_change_state(transition)
+    }
+
+    fn request_new_pad(
+        &self,
+        template: &gst::PadTemplate,
+        name: Option<&str>,
+        _caps: Option<&gst::Caps>,
+    ) -> Option<gst::Pad> {
+        match self.add_feed(template, name) {
+            Ok(pad) => Some(pad),
+            Err(refusal) => {
+                gst::element_imp_error!(self, gst::CoreError::Pad, ["{refusal}"]);
+                None
+            }
+        }
+    }
+
+    fn release_pad(&self, pad: &gst::Pad) {
+        if let Some(feed) = pad.downcast_ref::<NvBatcherSinkPad>() {
+            self.core.remove(feed.imp().id());
+        }
+        pad.set_active(false).ok();
+        if self.obj().remove_pad(pad).is_ok() {
+            self.obj().child_removed(pad, &pad.name());
+        }
+    }
+}
+
+impl NvBatcher {
+    fn apply_settings(&self) -> Result<(), gst::StateChangeError> {
+        let settings = lock(&self.settings).clone();
+        let policy = Policy {
+            max_batch_size: settings.max_batch_size as usize,
+            max_latency: Duration::from_nanos(settings.max_latency),
+            max_frames_per_feed: settings.max_frames_per_feed as usize,
+            // The element counts its pads itself, also before it has a policy.
+            max_feeds: MOST_FEEDS as usize,
+            ..Policy::default()
+        };
+        self.core.set_policy(policy).map_err(|error| {
+            gst::element_imp_error!(self, gst::ResourceError::Settings, ["{error}"]);
+            gst::StateChangeError
+        })
+    }
+
+    fn add_feed(&self, template: &gst::PadTemplate, name: Option<&str>) -> Result<gst::Pad, String> {
+        let (feeds, free) = self.core.vacancy();
+        let id = match name {
+            None => free,
+            Some(name) => elements::pad_number(name, "sink_")
+                .ok_or_else(|| format!("pad {name:?}: expected sink_N with N of 0 to {}", u32::MAX - 1))?,
+        };
+        if self.core.contains(FeedId(id)) {
+            return Err(format!("pad sink_{id} exists already: expected another number"));
+        }
+        let most = lock(&self.settings).max_feeds;
+        if feeds >= most as usize {
+            return Err(format!("pad sink_{id}: max-feeds is {most}, and there are {feeds} feeds already"));
+        }
+        let pad = gst::PadBuilder::<NvBatcherSinkPad>::from_template(template)
+            .name(format!("sink_{id}"))
+            .chain_function(|pad: &NvBatcherSinkPad, parent, buffer| {
+                Self::catch_panic_pad_function(
+                    parent,
+                    || Err(gst::FlowError::Error),
+                    |imp| imp.sink_chain(pad, buffer),
+                )
+            })
+            .event_full_function(|pad: &NvBatcherSinkPad, parent, event| {
+                Self::catch_panic_pad_function(
+                    parent,
+                    || Err(gst::FlowError::Error),
+                    |imp| imp.sink_event(pad, event),
+                )
+            })
+            .query_function(|pad: &NvBatcherSinkPad, parent, query| {
+                Self::catch_panic_pad_function(parent, || false, |imp| imp.sink_query(pad, query))
+            })
+            .build();
+        pad.imp().set_id(FeedId(id));
+        self.core.add(FeedId(id), pad.imp().feed_name(), pad.imp().options(false))?;
+        if let Err(error) = self.obj().add_pad(&pad) {
+            self.core.remove(FeedId(id));
+            return Err(format!("pad sink_{id}: {error}"));
+        }
+        self.obj().child_added(&pad, &pad.name());
+        Ok(pad.upcast())
+    }
+
+    fn src_activate(&self, pad: &gst::Pad, active: bool) -> Result<(), gst::LoggableError> {
+        if !active {
+            self.core.stop();
+            let thread = lock(&self.thread).take();
+            if thread.is_some_and(|thread| !thread.stop(JOIN_TIMEOUT)) {
+                gst::warning!(CAT, imp = self, "The thread is blocked downstream; letting go of it");
+            }
+            return Ok(());
+        }
+        self.core.start();
+        *lock(&self.opened) = false;
+        let (element, srcpad, core) = (self.obj().downgrade(), pad.clone(), Arc::clone(&self.core));
+        let name = format!("nv-batch-{}", self.obj().name());
+        let thread = StepThread::spawn(&name, move || {
+            let seen = core.work.seen();
+            let next = core.next(clock::now());
+            if let Next::Wait(deadline) = next {
+                core.work.wait(seen, deadline);
+                return Step::Again;
+            }
+            let Some(element) = element.upgrade() else { return Step::Stop };
+            let _streaming = srcpad.stream_lock();
+            element.imp().catch_panic(|| Step::Stop, |imp| imp.step(next, seen))
+        })
+        .map_err(|error| gst::loggable_error!(CAT, "No thread for {name}: {error}"))?;
+        *lock(&self.thread) = Some(thread);
+        Ok(())
+    }
+
+    /// One step of the src thread.
+    fn step(&self, next: Next, seen: Seen) -> Step {
+        let result = match next {
+            Next::Stop => return Step::Stop,
+            Next::Wait(_) => return Step::Again,
+            Next::Ended if self.core.finish(&link::expected_feeds(&self.srcpad)) => self.send_eos(),
+            Next::Ended => {
+                self.core.work.wait(seen, None);
+                return Step::Again;
+            }
+            Next::Send(batch) => self.send(batch),
+        };
+        self.core.set_downstream(result.map(|_| ()));
+        match result {
+            Ok(_) => Step::Again,
+            Err(error) => {
+                gst::debug!(CAT, imp = self, "Downstream answered {error}, stopping");
+                Step::Stop
+            }
+        }
+    }
+
+    fn send(&self, batch: meta::Batch) -> Result<gst::FlowSuccess, gst::FlowError> {
+        self.open_stream();
+        gst::log!(CAT, imp = self, "{:?} with {} items", batch.label, batch.items.len());
+        let oldest = batch.items.iter().filter_map(running_time).min();
+        let mut buffer = gst::Buffer::new();
+        let writable = buffer.get_mut().expect("a new buffer has one owner");
+        writable.set_pts(oldest);
+        meta::attach(writable, batch);
+        self.srcpad.push(buffer)
+    }
+
+    fn send_eos(&self) -> Result<gst::FlowSuccess, gst::FlowError> {
+        self.open_stream();
+        *lock(&self.opened) = false;
+        self.srcpad.push_event(gst::event::Eos::new());
+        Ok(gst::FlowSuccess::Ok)
+    }
+
+    /// Sends what a stream begins with, once per stream.
+    fn open_stream(&self) {
+        if std::mem::replace(&mut *lock(&self.opened), true) {
+            return;
+        }
+        // A stream of many streams: there is no one upstream id to derive its own from.
+        let id = format!("nvbatcher/{}", glib::uuid_string_random());
+        self.srcpad.push_event(gst::event::StreamStart::builder(&id).group_id(gst::GroupId::next()).build());
+        let most = i32::try_from(lock(&self.settings).max_batch_size).unwrap_or(i32::MAX);
+        let caps = gst::Caps::builder(meta::CAPS_NAME).field(meta::CAPS_MAX_BATCH_SIZE, most).build();
+        self.srcpad.push_event(gst::event::Caps::new(&caps));
+        self.srcpad.push_event(gst::event::Segment::new(&gst::FormattedSegment::<gst::ClockTime>::new()));
+    }
+
+    fn stats(&self) -> Stats {
+        stats::batcher(&self.core.snapshot()).into()
+    }
+
+    pub(super) fn feed_stats(&self, id: FeedId) -> Option<gst::Structure> {
+        self.core.feed_snapshot(id).map(|snapshot| stats::feed(&snapshot))
+    }
+}
+
+fn running_time(item: &meta::Item) -> Option<gst::ClockTime> {
+    match item {
+        meta::Item::Frame(frame) => frame.segment.to_running_time(frame.buffer.pts()),
+        meta::Item::Event { .. } => None,
+    }
+}

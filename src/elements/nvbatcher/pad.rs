@@ -1,0 +1,142 @@
+//! The sink pad of one feed: its properties, and what its stream is at the moment.
+
+use super::{OverloadPolicy, core};
+use crate::batch::{FeedId, FeedOptions};
+use crate::elements::lock;
+use crate::elements::stats::Stats;
+use crate::meta::batch::Format;
+use glib::prelude::*;
+use glib::subclass::prelude::*;
+use gst::prelude::*;
+use gst::subclass::prelude::*;
+use std::sync::{Arc, Mutex, OnceLock};
+
+const DEFAULT_MAX_SIZE_BUFFERS: u32 = 4;
+const DEFAULT_MAX_IN_FLIGHT: u32 = 2;
+
+#[derive(Debug, Clone)]
+struct Settings {
+    feed_id: Option<String>,
+    max_size_buffers: u32,
+    max_in_flight: u32,
+    overload: OverloadPolicy,
+    interval: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            feed_id: None,
+            max_size_buffers: DEFAULT_MAX_SIZE_BUFFERS,
+            max_in_flight: DEFAULT_MAX_IN_FLIGHT,
+            overload: OverloadPolicy::default(),
+            interval: 0,
+        }
+    }
+}
+
+/// What the stream on the pad is; only touched by serialized events and buffers.
+#[derive(Debug, Default)]
+pub(super) struct Stream {
+    pub(super) format: Option<Arc<Format>>,
+    pub(super) segment: Option<gst::FormattedSegment<gst::ClockTime>>,
+    /// Whether upstream is live; asked once per stream.
+    pub(super) live: Option<bool>,
+    /// How many streams have begun on the pad.
+    pub(super) streams: u32,
+}
+
+#[derive(Debug, Default, glib::Properties)]
+#[properties(wrapper_type = super::NvBatcherSinkPad)]
+pub struct NvBatcherSinkPad {
+    #[property(
+        name = "feed-id", get = Self::feed_id, set = Self::set_feed_id, type = Option<String>,
+        blurb = "Name of the feed in every message, meta and record. Default: the name of the pad.",
+        mutable_ready
+    )]
+    #[property(
+        name = "max-size-buffers", get, set, type = u32, member = max_size_buffers,
+        minimum = 1, maximum = 10_000, default = DEFAULT_MAX_SIZE_BUFFERS,
+        blurb = "Frames that may wait in the queue of this feed, in frames; raised to the batcher's max-frames-per-feed if that is larger.",
+        mutable_playing
+    )]
+    #[property(
+        name = "max-in-flight", get, set, type = u32, member = max_in_flight,
+        minimum = 1, maximum = 10_000, default = DEFAULT_MAX_IN_FLIGHT,
+        blurb = "Frames of this feed that may be in batches and queues behind the batcher at once, in frames, for each frame that max-frames-per-feed allows.",
+        mutable_playing
+    )]
+    #[property(
+        name = "interval", get, set, type = u32, member = interval,
+        minimum = 0, maximum = 10_000, default = 0,
+        blurb = "Frames between two that are inferred, in frames; the frames between travel on in order without inference. 0 infers every frame.",
+        mutable_playing
+    )]
+    #[property(
+        name = "overload", get, set, type = OverloadPolicy, member = overload,
+        blurb = "What a full queue of this feed does with the next frame.",
+        mutable_playing, builder(OverloadPolicy::Auto)
+    )]
+    settings: Mutex<Settings>,
+    #[property(
+        name = "stats", get = Self::stats, type = Stats,
+        blurb = "Counters of this feed, all uint64 frames: received, delivered, dropped (with reasons), failed (with reasons), queued, in-flight."
+    )]
+    pub(super) stream: Mutex<Stream>,
+    id: OnceLock<FeedId>,
+}
+
+#[glib::object_subclass]
+impl ObjectSubclass for NvBatcherSinkPad {
+    const NAME: &'static str = "GstNvBatcherSinkPad";
+    type Type = super::NvBatcherSinkPad;
+    type ParentType = gst::Pad;
+}
+
+#[glib::derived_properties]
+impl ObjectImpl for NvBatcherSinkPad {}
+
+impl GstObjectImpl for NvBatcherSinkPad {}
+
+impl PadImpl for NvBatcherSinkPad {}
+
+impl NvBatcherSinkPad {
+    pub(super) fn set_id(&self, id: FeedId) {
+        self.id.set(id).ok();
+    }
+
+    /// Number of the pad. Pads made by anyone but the batcher have none and never get data.
+    pub(super) fn id(&self) -> FeedId {
+        self.id.get().copied().unwrap_or(FeedId(u32::MAX))
+    }
+
+    fn feed_id(&self) -> Option<String> {
+        Some(lock(&self.settings).feed_id.clone().unwrap_or_else(|| self.obj().name().into()))
+    }
+
+    fn set_feed_id(&self, feed_id: Option<String>) {
+        lock(&self.settings).feed_id = feed_id.filter(|name| !name.is_empty());
+    }
+
+    /// The name of the feed.
+    pub(super) fn feed_name(&self) -> Arc<str> {
+        Arc::from(self.feed_id().unwrap_or_default())
+    }
+
+    /// What the batch core is to do with this feed.
+    pub(super) fn options(&self, live: bool) -> FeedOptions {
+        let settings = lock(&self.settings).clone();
+        FeedOptions {
+            max_size_buffers: settings.max_size_buffers as usize,
+            max_in_flight: settings.max_in_flight,
+            overload: core::resolve(settings.overload, live),
+            interval: settings.interval,
+        }
+    }
+
+    fn stats(&self) -> Stats {
+        let parent = self.obj().parent().and_downcast::<super::NvBatcher>();
+        let counters = parent.and_then(|element| element.imp().feed_stats(self.id()));
+        counters.unwrap_or_else(|| gst::Structure::new_empty("nv-feed-stats")).into()
+    }
+}
