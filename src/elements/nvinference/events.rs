@@ -1,0 +1,120 @@
+//! Events and queries of the pads.
+
+use super::imp::{CAT, NvInference, Stream};
+use super::outbox::Entry;
+use super::settings;
+use crate::elements::{lock, video};
+use crate::infer::InferError;
+use crate::meta::batch as meta;
+use gst::prelude::*;
+use gst::subclass::prelude::*;
+
+impl NvInference {
+    pub(super) fn sink_event(
+        &self,
+        pad: &gst::Pad,
+        event: gst::Event,
+    ) -> Result<gst::FlowSuccess, gst::FlowError> {
+        gst::log!(CAT, obj = pad, "{event:?}");
+        match event.view() {
+            gst::EventView::FlushStart(_) => {
+                self.set_flushing(true);
+                self.srcpad.push_event(event);
+            }
+            gst::EventView::FlushStop(_) => {
+                self.set_flushing(false);
+                self.srcpad.push_event(event);
+            }
+            gst::EventView::Caps(caps) => {
+                self.set_caps(caps.caps()).map_err(|refusal| {
+                    gst::element_imp_error!(self, gst::StreamError::WrongType, ["{}: {refusal}", pad.name()]);
+                    gst::FlowError::NotNegotiated
+                })?;
+                self.outbox.put(Entry::Event(event))?;
+            }
+            _ if event.is_serialized() => self.outbox.put(Entry::Event(event))?,
+            _ => {
+                gst::Pad::event_default(pad, Some(&*self.obj()), event);
+            }
+        }
+        Ok(gst::FlowSuccess::Ok)
+    }
+
+    pub(super) fn sink_query(&self, pad: &gst::Pad, query: &mut gst::QueryRef) -> bool {
+        match query.view_mut() {
+            // Whatever comes in goes out unchanged: what downstream takes decides.
+            gst::QueryViewMut::Caps(query) => {
+                let template = pad.pad_template_caps();
+                let taken = self.srcpad.peer_query_caps(Some(&template));
+                let answer = query.filter().map_or_else(
+                    || taken.clone(),
+                    |filter| filter.intersect_with_mode(&taken, gst::CapsIntersectMode::First),
+                );
+                query.set_result(&answer);
+                true
+            }
+            // The caps event refuses what the pad does not take, and can say why.
+            gst::QueryViewMut::AcceptCaps(query) => {
+                query.set_result(true);
+                true
+            }
+            gst::QueryViewMut::Allocation(query) => {
+                query.add_allocation_meta::<gst_video::VideoMeta>(None);
+                true
+            }
+            _ => gst::Pad::query_default(pad, Some(&*self.obj()), query),
+        }
+    }
+
+    pub(super) fn src_query(&self, pad: &gst::Pad, query: &mut gst::QueryRef) -> bool {
+        if !gst::Pad::query_default(pad, Some(&*self.obj()), query) {
+            return false;
+        }
+        if let gst::QueryViewMut::Latency(query) = query.view_mut() {
+            let (live, min, max) = query.result();
+            let own = self.processing_latency();
+            if live {
+                query.set(live, min.saturating_add(own), max.map(|max| max.saturating_add(own)));
+            }
+        }
+        true
+    }
+
+    /// Takes the caps of the stream, and runs every batch size it will need before its first frame.
+    fn set_caps(&self, caps: &gst::CapsRef) -> Result<(), String> {
+        let structure = caps.structure(0).ok_or("expected caps, found empty ones")?;
+        let (stream, most) = if structure.name() == meta::CAPS_NAME {
+            let most = structure.get::<i32>(meta::CAPS_MAX_BATCH_SIZE).unwrap_or(1);
+            (Stream::Batches, usize::try_from(most).unwrap_or(1))
+        } else {
+            (Stream::Video(video::parse_format(caps)?), 1)
+        };
+        *lock(&self.stream) = stream;
+        let Some(runtime) = self.runtime() else { return Ok(()) };
+        self.post_progress(gst::ProgressType::Start, "Warming up");
+        let warmed = runtime.warm_up(most);
+        self.post_progress(gst::ProgressType::Complete, "Warmed up");
+        let time = warmed.map_err(|error: InferError| error.to_string())?;
+        let time = gst::ClockTime::try_from(time).unwrap_or(gst::ClockTime::ZERO);
+        let before = std::mem::replace(&mut *lock(&self.measured), time);
+        if before != time && lock(&self.settings).processing_latency == settings::AUTO_LATENCY {
+            let element = self.obj();
+            element.post_message(gst::message::Latency::builder().src(&*element).build()).ok();
+        }
+        Ok(())
+    }
+
+    fn post_progress(&self, kind: gst::ProgressType, text: &str) {
+        let element = self.obj();
+        let message = gst::message::Progress::builder(kind, "nv-warm-up", text).src(&*element).build();
+        element.post_message(message).ok();
+    }
+
+    /// How long a batch takes, as reported.
+    pub(super) fn processing_latency(&self) -> gst::ClockTime {
+        match lock(&self.settings).processing_latency {
+            settings::AUTO_LATENCY => *lock(&self.measured),
+            set => gst::ClockTime::from_nseconds(set),
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! From a mapped GStreamer frame to its slot of the input tensor.
+
+use crate::infer::InputData;
+use crate::meta::batch::Format;
+use crate::vision::Size;
+use crate::vision::letterbox::Letterbox;
+use crate::vision::preprocess::{
+    ChromaSite, Colorimetry, FrameView, Matrix, PixelFormat, Plane, Preprocessor, Range, Slot,
+};
+use gst_video::VideoFormat;
+use gst_video::prelude::*;
+
+/// Prepares one frame.
+///
+/// # Errors
+/// A sentence that says what was expected and found.
+pub(super) fn prepare(
+    preprocessor: &mut Preprocessor,
+    buffer: &gst::BufferRef,
+    format: &Format,
+    slot: Slot<'_>,
+) -> Result<Letterbox, String> {
+    let frame = gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, &format.info).map_err(|_| {
+        format!("expected a frame as in {}, found a buffer that cannot be mapped as one", format.caps)
+    })?;
+    let planes = planes(&frame)?;
+    let size = Size::new(format.info.width(), format.info.height());
+    let pixel_format = pixel_format(format.info.format())?;
+    let view = FrameView::new(pixel_format, size, &planes, colorimetry(&format.info))
+        .map_err(|error| error.to_string())?;
+    preprocessor.fill(&view, slot).map_err(|error| error.to_string())
+}
+
+/// The elements of image `row` in the batch tensor; `None` if the tensor has no such row.
+pub(super) fn slot(data: &mut InputData, row: usize, row_len: usize) -> Option<Slot<'_>> {
+    let range = row.checked_mul(row_len)?..(row + 1).checked_mul(row_len)?;
+    match data {
+        InputData::F32(elements) => elements.get_mut(range).map(Slot::F32),
+        InputData::F16(elements) => elements.get_mut(range).map(Slot::F16),
+        InputData::U8(elements) => elements.get_mut(range).map(Slot::U8),
+    }
+}
+
+fn planes<'a>(frame: &'a gst_video::VideoFrameRef<&gst::BufferRef>) -> Result<Vec<Plane<'a>>, String> {
+    let strides = frame.plane_stride();
+    (0..frame.n_planes())
+        .map(|index| {
+            let data = frame.plane_data(index).map_err(|error| error.to_string())?;
+            let stride = strides.get(index as usize).copied().unwrap_or(0);
+            let stride = usize::try_from(stride)
+                .map_err(|_| format!("plane {index}: expected a stride of 0 or more, found {stride}"))?;
+            Ok(Plane { data, stride })
+        })
+        .collect()
+}
+
+fn pixel_format(format: VideoFormat) -> Result<PixelFormat, String> {
+    Ok(match format {
+        VideoFormat::I420 => PixelFormat::I420,
+        VideoFormat::Nv12 => PixelFormat::Nv12,
+        VideoFormat::Yuy2 => PixelFormat::Yuy2,
+        VideoFormat::Rgb => PixelFormat::Rgb,
+        VideoFormat::Bgr => PixelFormat::Bgr,
+        VideoFormat::Rgba => PixelFormat::Rgba,
+        VideoFormat::Bgra => PixelFormat::Bgra,
+        VideoFormat::Rgbx => PixelFormat::Rgbx,
+        VideoFormat::Bgrx => PixelFormat::Bgrx,
+        VideoFormat::Argb => PixelFormat::Argb,
+        VideoFormat::Xrgb => PixelFormat::Xrgb,
+        VideoFormat::Gray8 => PixelFormat::Gray8,
+        other => return Err(format!("expected one of {:?}, found {other}", crate::elements::video::FORMATS)),
+    })
+}
+
+fn colorimetry(info: &gst_video::VideoInfo) -> Colorimetry {
+    let matrix = match info.colorimetry().matrix() {
+        gst_video::VideoColorMatrix::Bt709 => Matrix::Bt709,
+        gst_video::VideoColorMatrix::Bt2020 => Matrix::Bt2020,
+        _ => Matrix::Bt601,
+    };
+    let range = match info.colorimetry().range() {
+        gst_video::VideoColorRange::Range0_255 => Range::Full,
+        _ => Range::Limited,
+    };
+    let site = info.chroma_site();
+    let chroma = ChromaSite {
+        horizontal_cosited: site.contains(gst_video::VideoChromaSite::H_COSITED),
+        vertical_cosited: site.contains(gst_video::VideoChromaSite::V_COSITED),
+    };
+    Colorimetry { matrix, range, chroma }
+}

@@ -1,0 +1,373 @@
+//! The element: properties, pads, states, events, and the thread that pushes results.
+
+use super::chain::{Preprocessors, Work};
+use super::outbox::{Entry, Outbox, Taken};
+use super::runtime::{OpenError, Runtime};
+use super::settings::{self, Decoder, OnError, Provider, Settings};
+use crate::elements::stats::Stats;
+use crate::elements::thread::{JOIN_TIMEOUT, Step, StepThread};
+use crate::elements::{self, lock, video};
+use crate::infer::{ErrorKind, Interrupt};
+use crate::meta::batch::{self as meta, Format};
+use glib::subclass::prelude::*;
+use gst::prelude::*;
+use gst::subclass::prelude::*;
+use std::sync::{Arc, LazyLock, Mutex};
+
+pub(super) static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
+    gst::DebugCategory::new("nvinference", gst::DebugColorFlags::empty(), Some("NextVision inference"))
+});
+
+/// What comes in.
+#[derive(Clone, Debug, Default)]
+pub(super) enum Stream {
+    #[default]
+    None,
+    Batches,
+    Video(Arc<Format>),
+}
+
+/// Frames so far.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    plain: u64,
+    inferred: u64,
+    failed: u64,
+}
+
+/// No two of these locks are held together.
+#[derive(glib::Properties)]
+#[properties(wrapper_type = super::NvInference)]
+pub struct NvInference {
+    #[property(
+        name = "model", get, set, type = Option<String>, member = model,
+        blurb = "Path of the ONNX model. Default: none; there must be one to leave NULL.", mutable_ready
+    )]
+    #[property(
+        name = "labels", get, set, type = Option<String>, member = labels,
+        blurb = "Path of a text file with the name of a class in each line. Default: the sidecar's or the model's own.",
+        mutable_ready
+    )]
+    #[property(
+        name = "ort-library", get, set, type = Option<String>, member = ort_library,
+        blurb = "Path of ONNX Runtime's shared library. Default: ORT_DYLIB_PATH, then one beside the plugin, then the system's.",
+        mutable_ready
+    )]
+    #[property(
+        name = "score-threshold", get = Self::score_threshold, set = Self::set_score_threshold, type = f64,
+        minimum = 0.0, maximum = 1.0, default = settings::DEFAULT_SCORE_THRESHOLD,
+        blurb = "Least confidence of a detection, as a ratio. Unless set, the sidecar's comes before the default.",
+        mutable_ready
+    )]
+    #[property(
+        name = "iou-threshold", get = Self::iou_threshold, set = Self::set_iou_threshold, type = f64,
+        minimum = 0.0, maximum = 1.0, default = settings::DEFAULT_IOU_THRESHOLD,
+        blurb = "Overlap, as intersection over union, above which the weaker of two detections of a class is dropped. Unless set, the sidecar's comes before the default.",
+        mutable_ready
+    )]
+    #[property(
+        name = "max-detections", get, set, type = u32, member = max_detections,
+        minimum = 1, maximum = 10_000, default = settings::DEFAULT_MAX_DETECTIONS,
+        blurb = "Most detections kept per frame, the most confident first.", mutable_ready
+    )]
+    #[property(
+        name = "device-id", get, set, type = u32, member = device_id,
+        minimum = 0, maximum = 255, default = 0,
+        blurb = "Number of the device the provider runs on; the CPU has none.", mutable_ready
+    )]
+    #[property(
+        name = "threads", get, set, type = u32, member = threads,
+        minimum = 0, maximum = 1024, default = 0,
+        blurb = "Threads of the engine. 0 takes the number of cores that affinity and quota allow.", mutable_ready
+    )]
+    #[property(
+        name = "response-timeout", get, set, type = u64, member = response_timeout,
+        minimum = 1, maximum = u64::MAX, default = settings::DEFAULT_RESPONSE_TIMEOUT,
+        blurb = "Longest time the engine may take for a batch, in nanoseconds; after it the frames go on with status timeout.",
+        mutable_ready
+    )]
+    #[property(
+        name = "startup-timeout", get, set, type = u64, member = startup_timeout,
+        minimum = 1, maximum = u64::MAX, default = settings::DEFAULT_STARTUP_TIMEOUT,
+        blurb = "Longest time the model may take to load and warm up, in nanoseconds.", mutable_ready
+    )]
+    #[property(
+        name = "processing-latency", get, set, type = u64, member = processing_latency,
+        minimum = 0, maximum = u64::MAX, default = settings::AUTO_LATENCY,
+        blurb = "Latency reported for a batch, in nanoseconds. The default, the largest value, reports what a full batch took at warm-up.",
+        mutable_ready
+    )]
+    #[property(
+        name = "decoder", get, set, type = Decoder, member = decoder,
+        blurb = "How the outputs of the model are read.", mutable_ready, builder(Decoder::Auto)
+    )]
+    #[property(
+        name = "provider", get, set, type = Provider, member = provider,
+        blurb = "Execution provider that runs the model; one that is not there is an error, nothing else takes its place.",
+        mutable_ready, builder(Provider::Cpu)
+    )]
+    #[property(
+        name = "on-error", get, set, type = OnError, member = on_error,
+        blurb = "What happens to a frame that could not be inferred.", mutable_ready, builder(OnError::Pass)
+    )]
+    pub(super) settings: Mutex<Settings>,
+    #[property(
+        name = "stats", get = Self::stats, type = Stats,
+        blurb = "What runs (model, decoder, provider, version of ONNX Runtime) and counters: frames inferred and failed, runs and the time the engine was busy in nanoseconds."
+    )]
+    counts: Mutex<Counts>,
+    runtime: Mutex<Option<Arc<Runtime>>>,
+    interrupt: Mutex<Interrupt>,
+    pub(super) stream: Mutex<Stream>,
+    pub(super) preprocessors: Mutex<Preprocessors>,
+    pub(super) measured: Mutex<gst::ClockTime>,
+    thread: Mutex<Option<StepThread>>,
+    pub(super) outbox: Arc<Outbox<Work>>,
+    sinkpad: gst::Pad,
+    pub(super) srcpad: gst::Pad,
+}
+
+#[glib::object_subclass]
+impl ObjectSubclass for NvInference {
+    const NAME: &'static str = "GstNvInference";
+    type Type = super::NvInference;
+    type ParentType = gst::Element;
+
+    fn with_class(klass: &Self::Class) -> Self {
+        let template = klass.pad_template("sink").expect("the template is declared below");
+        let sinkpad = gst::Pad::builder_from_template(&template)
+            .chain_function(|_pad, parent, buffer| {
+                let fallback = || Err(gst::FlowError::Error);
+                Self::catch_panic_pad_function(parent, fallback, |imp| imp.sink_chain(buffer))
+            })
+            .event_full_function(|pad, parent, event| {
+                let fallback = || Err(gst::FlowError::Error);
+                Self::catch_panic_pad_function(parent, fallback, |imp| imp.sink_event(pad, event))
+            })
+            .query_function(|pad, parent, query| {
+                Self::catch_panic_pad_function(parent, || false, |imp| imp.sink_query(pad, query))
+            })
+            .build();
+        let template = klass.pad_template("src").expect("the template is declared below");
+        let srcpad = gst::Pad::builder_from_template(&template)
+            .activatemode_function(|pad, parent, _mode, active| {
+                let fallback = || Err(gst::loggable_error!(CAT, "Panic while activating the src pad"));
+                Self::catch_panic_pad_function(parent, fallback, |imp| imp.src_activate(pad, active))
+            })
+            .query_function(|pad, parent, query| {
+                Self::catch_panic_pad_function(parent, || false, |imp| imp.src_query(pad, query))
+            })
+            .build();
+        Self {
+            settings: Mutex::default(),
+            counts: Mutex::default(),
+            runtime: Mutex::default(),
+            interrupt: Mutex::default(),
+            stream: Mutex::default(),
+            preprocessors: Mutex::default(),
+            measured: Mutex::new(gst::ClockTime::ZERO),
+            thread: Mutex::default(),
+            outbox: Arc::default(),
+            sinkpad,
+            srcpad,
+        }
+    }
+}
+
+#[glib::derived_properties]
+impl ObjectImpl for NvInference {
+    fn constructed(&self) {
+        self.parent_constructed();
+        let element = self.obj();
+        element.add_pad(&self.sinkpad).expect("a new element has no pad of that name");
+        element.add_pad(&self.srcpad).expect("a new element has no pad of that name");
+    }
+}
+
+impl GstObjectImpl for NvInference {}
+
+impl ElementImpl for NvInference {
+    fn metadata() -> Option<&'static gst::subclass::ElementMetadata> {
+        static METADATA: LazyLock<gst::subclass::ElementMetadata> = LazyLock::new(|| {
+            gst::subclass::ElementMetadata::new(
+                "NextVision inference",
+                "Filter/Analyzer/Video",
+                "Runs an ONNX model on batches of frames of many feeds, or on plain video, and attaches what it finds",
+                elements::AUTHOR,
+            )
+        });
+        Some(&METADATA)
+    }
+
+    fn pad_templates() -> &'static [gst::PadTemplate] {
+        static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(|| {
+            let mut caps = gst::Caps::new_empty_simple(meta::CAPS_NAME);
+            caps.make_mut().append(video::caps());
+            let always = gst::PadPresence::Always;
+            let sink = gst::PadTemplate::new("sink", gst::PadDirection::Sink, always, &caps);
+            let src = gst::PadTemplate::new("src", gst::PadDirection::Src, always, &caps);
+            vec![sink.expect("valid template"), src.expect("valid template")]
+        });
+        &TEMPLATES
+    }
+
+    fn change_state(
+        &self,
+        transition: gst::StateChange,
+    ) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
+        match transition {
+            gst::StateChange::NullToReady => self.open()?,
+            gst::StateChange::PausedToReady => self.stop(),
+            _ => {}
+        }
+        let done = self.parent_change_state(transition)?;
+        if transition == gst::StateChange::ReadyToNull {
+            *lock(&self.runtime) = None;
+        }
+        Ok(done)
+    }
+}
+
+impl NvInference {
+    fn score_threshold(&self) -> f64 {
+        lock(&self.settings).score_threshold.unwrap_or(settings::DEFAULT_SCORE_THRESHOLD)
+    }
+
+    fn set_score_threshold(&self, value: f64) {
+        lock(&self.settings).score_threshold = Some(value);
+    }
+
+    fn iou_threshold(&self) -> f64 {
+        lock(&self.settings).iou_threshold.unwrap_or(settings::DEFAULT_IOU_THRESHOLD)
+    }
+
+    fn set_iou_threshold(&self, value: f64) {
+        lock(&self.settings).iou_threshold = Some(value);
+    }
+
+    pub(super) fn runtime(&self) -> Option<Arc<Runtime>> {
+        lock(&self.runtime).clone()
+    }
+
+    pub(super) fn interrupt(&self) -> Interrupt {
+        lock(&self.interrupt).clone()
+    }
+
+    pub(super) fn next_seq(&self) -> u64 {
+        let mut counts = lock(&self.counts);
+        counts.plain += 1;
+        counts.plain - 1
+    }
+
+    pub(super) fn count(&self, inferred: usize, failed: usize) {
+        let mut counts = lock(&self.counts);
+        counts.inferred += inferred as u64;
+        counts.failed += failed as u64;
+    }
+
+    fn open(&self) -> Result<(), gst::StateChangeError> {
+        let settings = lock(&self.settings).clone();
+        let runtime = Runtime::open(&settings, elements::plugin_folder().as_deref()).map_err(|error| {
+            self.post_open_error(&error);
+            gst::StateChangeError
+        })?;
+        gst::info!(CAT, imp = self, "{:?}, decoder {}", runtime.engine.model(), runtime.decoder.kind());
+        *lock(&self.runtime) = Some(Arc::new(runtime));
+        Ok(())
+    }
+
+    fn post_open_error(&self, error: &OpenError) {
+        match error {
+            OpenError::NoModel => gst::element_imp_error!(self, gst::ResourceError::Settings, ["{error}"]),
+            OpenError::Model(inner) | OpenError::Library(inner) if inner.kind() == ErrorKind::NotFound => {
+                gst::element_imp_error!(self, gst::ResourceError::NotFound, ["{error}"]);
+            }
+            OpenError::Library(_) => gst::element_imp_error!(self, gst::LibraryError::Init, ["{error}"]),
+            OpenError::Model(_) => gst::element_imp_error!(self, gst::ResourceError::OpenRead, ["{error}"]),
+            _ => gst::element_imp_error!(self, gst::ResourceError::Settings, ["{error}"]),
+        }
+    }
+
+    fn stop(&self) {
+        self.interrupt().set();
+        self.outbox.close();
+    }
+
+    /// Starts or ends a flush: everything on the way is let go of, nothing is waited for.
+    pub(super) fn set_flushing(&self, flushing: bool) {
+        if flushing {
+            self.interrupt().set();
+        } else {
+            *lock(&self.interrupt) = Interrupt::new();
+        }
+        self.outbox.set_flushing(flushing);
+    }
+
+    fn src_activate(&self, pad: &gst::Pad, active: bool) -> Result<(), gst::LoggableError> {
+        if !active {
+            self.stop();
+            let thread = lock(&self.thread).take();
+            if thread.is_some_and(|thread| !thread.stop(JOIN_TIMEOUT)) {
+                gst::warning!(CAT, imp = self, "The thread is blocked downstream; letting go of it");
+            }
+            *lock(&self.stream) = Stream::None;
+            lock(&self.preprocessors).clear();
+            return Ok(());
+        }
+        *lock(&self.interrupt) = Interrupt::new();
+        self.outbox.open();
+        let (element, srcpad, outbox) = (self.obj().downgrade(), pad.clone(), Arc::clone(&self.outbox));
+        let name = format!("nv-out-{}", self.obj().name());
+        let thread = StepThread::spawn(&name, move || {
+            let seen = outbox.signal.seen();
+            match outbox.take() {
+                Taken::Closed => Step::Stop,
+                Taken::Empty => {
+                    outbox.signal.wait(seen, None);
+                    Step::Again
+                }
+                Taken::Entry(entry) => {
+                    let Some(element) = element.upgrade() else { return Step::Stop };
+                    let _streaming = srcpad.stream_lock();
+                    element.imp().catch_panic(|| Step::Stop, |imp| imp.step(entry))
+                }
+            }
+        })
+        .map_err(|error| gst::loggable_error!(CAT, "No thread for {name}: {error}"))?;
+        *lock(&self.thread) = Some(thread);
+        Ok(())
+    }
+
+    /// One step of the src thread.
+    fn step(&self, entry: Entry<Work>) -> Step {
+        let was_work = matches!(entry, Entry::Work(_));
+        let result = match entry {
+            Entry::Event(event) => {
+                self.srcpad.push_event(event);
+                Ok(())
+            }
+            Entry::Work(work) => self.deliver(work).map(|_| ()),
+        };
+        self.outbox.done(was_work, result);
+        Step::Again
+    }
+
+    fn stats(&self) -> Stats {
+        let counts = *lock(&self.counts);
+        let mut stats = gst::Structure::builder("nv-inference-stats")
+            .field("inferred", counts.inferred)
+            .field("failed", counts.failed)
+            .field("processing-latency", self.processing_latency().nseconds());
+        if let Some(runtime) = self.runtime() {
+            let (model, engine) = (runtime.engine.model(), runtime.engine.stats());
+            stats = stats
+                .field("model", &model.name)
+                .field("decoder", runtime.decoder.kind().as_str())
+                .field("provider", &model.provider)
+                .field("runtime-version", &model.runtime_version)
+                .field("runs", engine.runs)
+                .field("busy-time", elements::nanos(engine.busy));
+        }
+        stats.build().into()
+    }
+}

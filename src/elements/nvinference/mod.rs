@@ -1,0 +1,47 @@
+//! `nvinference`: runs an ONNX model on batches of frames.
+
+mod chain;
+mod deliver;
+mod events;
+mod frames;
+#[expect(missing_docs, reason = "the accessors the derive makes are documented by the blurbs")]
+mod imp;
+mod outbox;
+mod runtime;
+mod settings;
+
+use glib::prelude::*;
+
+pub use settings::{Decoder, OnError, Provider};
+
+glib::wrapper! {
+    /// SECTION:element-nvinference
+    ///
+    /// Runs an ONNX model and attaches what it finds: a `GstVideoRegionOfInterestMeta` per detection. Takes the batches
+    /// of `nvbatcher`, whose frames keep their own size and format, or plain `video/x-raw`, each frame a batch of one.
+    ///
+    /// Frames are letterboxed, converted and normalised straight into the input tensor; nothing upstream has to
+    /// scale or convert. All elements of a process with the same model and options share one engine, which runs on
+    /// a thread of its own: the next batch is prepared while one runs.
+    ///
+    /// The model's input must be `[N, 3, H, W]` or `[N, H, W, 3]` in f32, f16 or u8. How its pixels are normalised and
+    /// its outputs decoded comes from `<model>.toml` beside it, else from the metadata in the file, else from defaults
+    /// (RGB, `0..=1`, decoder `auto`); properties override. ONNX Runtime is opened in the change from NULL to READY.
+    ///
+    /// A frame that cannot be inferred is no error of the stream: it goes on with its status saying so (`on-error`).
+    ///
+    /// ## Example
+    ///
+    /// ```text
+    /// gst-launch-1.0 videotestsrc num-buffers=30 ! nvinference model=models/nanodet-g-320.onnx ! nvsink location=-
+    /// ```
+    ///
+    /// Since: 0.1.0
+    pub struct NvInference(ObjectSubclass<imp::NvInference>)
+        @extends gst::Element, gst::Object;
+}
+
+/// Registers the element.
+pub(super) fn register(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
+    gst::Element::register(Some(plugin), "nvinference", gst::Rank::NONE, NvInference::static_type())
+}

@@ -1,0 +1,157 @@
+//! An opened model, ready to run: engine, decoder, labels.
+
+use super::settings::{DEFAULT_IOU_THRESHOLD, DEFAULT_SCORE_THRESHOLD, Settings};
+use crate::infer::{Engine, EngineOptions, InferError};
+use crate::vision::Detection;
+use crate::vision::decode::{self, DecodeError, Decoder, DecoderChoice, Hints, OutputShape, Params};
+use crate::vision::preprocess::InputSpec;
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Why a model cannot be used as asked.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum OpenError {
+    #[error("property model: expected the path of an ONNX model, found none")]
+    NoModel,
+    #[error("property model: {0}")]
+    Model(InferError),
+    #[error("property ort-library: {0}")]
+    Library(InferError),
+    #[error("property provider: {0}")]
+    Provider(InferError),
+    #[error("property labels: {0}")]
+    Labels(String),
+    #[error("property decoder: {0}")]
+    Decoder(String),
+    #[error("property startup-timeout: {0}")]
+    Startup(InferError),
+}
+
+impl From<InferError> for OpenError {
+    fn from(error: InferError) -> Self {
+        match error {
+            InferError::LibraryNotFound { .. } | InferError::LibraryUnusable { .. } => Self::Library(error),
+            InferError::ProviderUnavailable { .. } => Self::Provider(error),
+            InferError::StartupTimeout { .. } => Self::Startup(error),
+            _ => Self::Model(error),
+        }
+    }
+}
+
+/// An opened model.
+pub(super) struct Runtime {
+    pub(super) engine: Arc<Engine>,
+    pub(super) decoder: Box<dyn Decoder>,
+    pub(super) params: Params,
+    pub(super) spec: InputSpec,
+    pub(super) model: Arc<str>,
+    pub(super) provider: Arc<str>,
+    labels: Vec<String>,
+}
+
+impl Runtime {
+    /// Opens what the settings name, and runs it once.
+    ///
+    /// # Errors
+    /// Names the property, what was expected and what was found.
+    pub(super) fn open(settings: &Settings, plugin_folder: Option<&Path>) -> Result<Self, OpenError> {
+        let engine = Engine::open(&options(settings, plugin_folder)?)?;
+        let model = engine.model();
+        let outputs: Vec<_> = model
+            .outputs
+            .iter()
+            .map(|output| OutputShape { name: output.name.clone(), dims: output.dims.clone() })
+            .collect();
+        let known = model.labels.as_ref().map(Vec::len);
+        let params = Params {
+            score_threshold: threshold(
+                settings.score_threshold,
+                model.score_threshold,
+                DEFAULT_SCORE_THRESHOLD,
+            ),
+            iou_threshold: threshold(settings.iou_threshold, model.iou_threshold, DEFAULT_IOU_THRESHOLD),
+            max_detections: settings.max_detections as usize,
+            model: model.size,
+            classes: known,
+        };
+        let hints = Hints { task: model.task.clone(), names: known, model: model.size };
+        let described = |error: DecodeError| OpenError::Decoder(error.to_string());
+        let kind =
+            choice(settings, model.decoder.as_deref())?.resolve(&outputs, &hints).map_err(described)?;
+        let decoder = decode::check(kind, &outputs, &params)
+            .map_err(|error| OpenError::Decoder(format!("{kind}: {error}")))?;
+        if let (Some(known), Some(classes)) = (known, decoder.classes())
+            && known < classes
+        {
+            return Err(OpenError::Labels(format!(
+                "expected a name for each of the model's {classes} classes, found {known}"
+            )));
+        }
+        let runtime = Self {
+            spec: model.input_spec(),
+            model: Arc::from(model.name.as_str()),
+            provider: Arc::from(model.provider.as_str()),
+            labels: model.labels.clone().unwrap_or_default(),
+            decoder,
+            params,
+            engine,
+        };
+        runtime.warm_up(1)?;
+        Ok(runtime)
+    }
+
+    /// Runs every batch size that will be padded to on the way to `max_batch`, and returns how long a full batch
+    /// takes.
+    ///
+    /// # Errors
+    /// As the engine says.
+    pub(super) fn warm_up(&self, max_batch: usize) -> Result<Duration, InferError> {
+        let largest = self.engine.max_batch().map_or(max_batch, |most| most.min(max_batch)).max(1);
+        let mut sizes: Vec<_> = std::iter::successors(Some(1_usize), |size| size.checked_mul(2))
+            .take_while(|size| *size < largest)
+            .collect();
+        sizes.push(largest);
+        let timings = self.engine.warm_up(&sizes)?;
+        let slowest = timings.iter().map(|(_, time)| *time).max().unwrap_or_default();
+        let runs = u32::try_from(max_batch.div_ceil(largest)).unwrap_or(u32::MAX);
+        Ok(slowest.saturating_mul(runs))
+    }
+
+    /// The name of a detection's class.
+    pub(super) fn label(&self, detection: &Detection) -> Cow<'_, str> {
+        match self.labels.get(detection.class as usize) {
+            Some(label) => Cow::Borrowed(label),
+            None => Cow::Owned(format!("class-{}", detection.class)),
+        }
+    }
+}
+
+fn options(settings: &Settings, plugin_folder: Option<&Path>) -> Result<EngineOptions, OpenError> {
+    let path = |value: &Option<String>| value.as_deref().filter(|path| !path.is_empty()).map(PathBuf::from);
+    Ok(EngineOptions {
+        model: path(&settings.model).ok_or(OpenError::NoModel)?,
+        labels: path(&settings.labels),
+        library: path(&settings.ort_library),
+        library_beside: plugin_folder.map(Path::to_path_buf),
+        provider: settings.provider.into(),
+        device_id: settings.device_id,
+        threads: settings.threads,
+        startup_timeout: Duration::from_nanos(settings.startup_timeout),
+    })
+}
+
+/// The property if it was set, else what came with the model, else the default.
+fn threshold(property: Option<f64>, model: Option<f32>, default: f64) -> f32 {
+    property.map_or_else(|| model.unwrap_or(default as f32), |value| value as f32)
+}
+
+fn choice(settings: &Settings, model: Option<&str>) -> Result<DecoderChoice, OpenError> {
+    match (settings.decoder.into(), model) {
+        (DecoderChoice::Auto, Some(name)) => {
+            name.parse().map_err(|error: decode::UnknownDecoder| OpenError::Decoder(error.to_string()))
+        }
+        (choice, _) => Ok(choice),
+    }
+}

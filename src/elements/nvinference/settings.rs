@@ -1,0 +1,162 @@
+//! What the user asks of the element.
+
+use crate::infer;
+use crate::vision::decode::{DecoderChoice, DecoderKind};
+use std::time::Duration;
+
+/// How the model's outputs are read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
+#[enum_type(name = "GstNvInferenceDecoder")]
+pub enum Decoder {
+    /// Chosen by the model's metadata and the shapes of its outputs.
+    #[default]
+    #[enum_value(
+        name = "Auto: chosen by the sidecar, the metadata and the shapes of the outputs",
+        nick = "auto"
+    )]
+    Auto,
+    /// YOLOv5 rows.
+    #[enum_value(name = "YOLOv5: [N, anchors, 5 + classes]", nick = "yolov5")]
+    YoloV5,
+    /// YOLOv8 columns.
+    #[enum_value(name = "YOLOv8 and later: [N, 4 + classes, anchors]", nick = "yolov8")]
+    YoloV8,
+    /// YOLOX grid.
+    #[enum_value(name = "YOLOX: [N, cells, 5 + classes]", nick = "yolox")]
+    YoloX,
+    /// NanoDet head.
+    #[enum_value(name = "NanoDet: [N, cells, classes + 4 distance distributions]", nick = "nanodet")]
+    NanoDet,
+    /// Rows after NMS in the graph.
+    #[enum_value(name = "NMS in the graph: [M, 7] or [N, K, 6]", nick = "nms")]
+    Nms,
+    /// SSD.
+    #[enum_value(name = "SSD: boxes, classes and scores", nick = "ssd")]
+    Ssd,
+    /// DETR.
+    #[enum_value(name = "DETR: logits and boxes of queries", nick = "detr")]
+    Detr,
+    /// CenterFace.
+    #[enum_value(name = "CenterFace: heat map, scale, offset and landmarks", nick = "centerface")]
+    CenterFace,
+    /// Classifier.
+    #[enum_value(name = "Classifier: [N, classes]", nick = "classifier")]
+    Classifier,
+}
+
+impl From<Decoder> for DecoderChoice {
+    fn from(decoder: Decoder) -> Self {
+        let kind = match decoder {
+            Decoder::Auto => return Self::Auto,
+            Decoder::YoloV5 => DecoderKind::YoloV5,
+            Decoder::YoloV8 => DecoderKind::YoloV8,
+            Decoder::YoloX => DecoderKind::YoloX,
+            Decoder::NanoDet => DecoderKind::NanoDet,
+            Decoder::Nms => DecoderKind::Nms,
+            Decoder::Ssd => DecoderKind::Ssd,
+            Decoder::Detr => DecoderKind::Detr,
+            Decoder::CenterFace => DecoderKind::CenterFace,
+            Decoder::Classifier => DecoderKind::Classifier,
+        };
+        Self::Fixed(kind)
+    }
+}
+
+/// What runs the model.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
+#[enum_type(name = "GstNvInferenceProvider")]
+pub enum Provider {
+    /// CPU.
+    #[default]
+    #[enum_value(name = "CPU", nick = "cpu")]
+    Cpu,
+    /// CUDA.
+    #[enum_value(name = "NVIDIA CUDA", nick = "cuda")]
+    Cuda,
+    /// TensorRT.
+    #[enum_value(name = "NVIDIA TensorRT", nick = "tensorrt")]
+    TensorRt,
+    /// OpenVINO.
+    #[enum_value(name = "Intel OpenVINO", nick = "openvino")]
+    OpenVino,
+}
+
+impl From<Provider> for infer::Provider {
+    fn from(provider: Provider) -> Self {
+        match provider {
+            Provider::Cpu => Self::Cpu,
+            Provider::Cuda => Self::Cuda,
+            Provider::TensorRt => Self::TensorRt,
+            Provider::OpenVino => Self::OpenVino,
+        }
+    }
+}
+
+/// What happens to a frame that could not be inferred.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
+#[enum_type(name = "GstNvInferenceOnError")]
+pub enum OnError {
+    /// It goes on without detections, its status says why.
+    #[default]
+    #[enum_value(name = "Pass: it goes on without detections, its status says why", nick = "pass")]
+    Pass,
+    /// It is dropped and counted.
+    #[enum_value(name = "Drop: it is dropped and counted", nick = "drop")]
+    Drop,
+}
+
+pub(super) const DEFAULT_SCORE_THRESHOLD: f64 = 0.4;
+pub(super) const DEFAULT_IOU_THRESHOLD: f64 = 0.5;
+pub(super) const DEFAULT_MAX_DETECTIONS: u32 = 300;
+pub(super) const DEFAULT_RESPONSE_TIMEOUT: u64 = 5_000_000_000;
+pub(super) const DEFAULT_STARTUP_TIMEOUT: u64 = 30_000_000_000;
+/// Processing latency as measured at warm-up.
+pub(super) const AUTO_LATENCY: u64 = u64::MAX;
+
+#[derive(Debug, Clone)]
+pub(super) struct Settings {
+    pub(super) model: Option<String>,
+    pub(super) labels: Option<String>,
+    pub(super) ort_library: Option<String>,
+    pub(super) decoder: Decoder,
+    /// `None`: the sidecar's, else the default.
+    pub(super) score_threshold: Option<f64>,
+    /// As above.
+    pub(super) iou_threshold: Option<f64>,
+    pub(super) max_detections: u32,
+    pub(super) provider: Provider,
+    pub(super) device_id: u32,
+    pub(super) threads: u32,
+    pub(super) on_error: OnError,
+    pub(super) response_timeout: u64,
+    pub(super) startup_timeout: u64,
+    pub(super) processing_latency: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            model: None,
+            labels: None,
+            ort_library: None,
+            decoder: Decoder::default(),
+            score_threshold: None,
+            iou_threshold: None,
+            max_detections: DEFAULT_MAX_DETECTIONS,
+            provider: Provider::default(),
+            device_id: 0,
+            threads: 0,
+            on_error: OnError::default(),
+            response_timeout: DEFAULT_RESPONSE_TIMEOUT,
+            startup_timeout: DEFAULT_STARTUP_TIMEOUT,
+            processing_latency: AUTO_LATENCY,
+        }
+    }
+}
+
+impl Settings {
+    /// How long a batch may be with the engine.
+    pub(super) const fn response_timeout(&self) -> Duration {
+        Duration::from_nanos(self.response_timeout)
+    }
+}
