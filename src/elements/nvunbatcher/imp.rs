@@ -1,0 +1,341 @@
+//! The element: pads, events, queries, and the thread of every src pad.
+
+use super::outlets::{Outlets, Parcel};
+use crate::batch::DropReason;
+use crate::elements::stats::Stats;
+use crate::elements::thread::{JOIN_TIMEOUT, Step, StepThread};
+use crate::elements::{facts, link, lock, video};
+use crate::meta::batch as meta;
+use crate::{clock, elements};
+use glib::subclass::prelude::*;
+use gst::prelude::*;
+use gst::subclass::prelude::*;
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock, Mutex};
+
+static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
+    gst::DebugCategory::new("nvunbatcher", gst::DebugColorFlags::empty(), Some("NextVision un-batcher"))
+});
+
+#[derive(glib::Properties)]
+#[properties(wrapper_type = super::NvUnbatcher)]
+pub struct NvUnbatcher {
+    #[property(
+        name = "stats", get = Self::stats, type = Stats,
+        blurb = "Counters since the element was made, all uint64 frames: unlinked (frames of feeds without a pad) and per pad delivered and queued."
+    )]
+    threads: Mutex<BTreeMap<u32, StepThread>>,
+    outlets: Arc<Outlets>,
+    sinkpad: gst::Pad,
+}
+
+#[glib::object_subclass]
+impl ObjectSubclass for NvUnbatcher {
+    const NAME: &'static str = "GstNvUnbatcher";
+    type Type = super::NvUnbatcher;
+    type ParentType = gst::Element;
+
+    fn with_class(klass: &Self::Class) -> Self {
+        let template = klass.pad_template("sink").expect("the template is declared below");
+        let sinkpad = gst::Pad::builder_from_template(&template)
+            .chain_function(|_pad, parent, buffer| {
+                Self::catch_panic_pad_function(
+                    parent,
+                    || Err(gst::FlowError::Error),
+                    |imp| imp.sink_chain(buffer),
+                )
+            })
+            .event_function(|pad, parent, event| {
+                Self::catch_panic_pad_function(parent, || false, |imp| imp.sink_event(pad, event))
+            })
+            .query_function(|pad, parent, query| {
+                Self::catch_panic_pad_function(parent, || false, |imp| imp.sink_query(pad, query))
+            })
+            .build();
+        Self { threads: Mutex::default(), outlets: Arc::default(), sinkpad }
+    }
+}
+
+#[glib::derived_properties]
+impl ObjectImpl for NvUnbatcher {
+    fn constructed(&self) {
+        self.parent_constructed();
+        self.obj().add_pad(&self.sinkpad).expect("a new element has no pad of that name");
+    }
+}
+
+impl GstObjectImpl for NvUnbatcher {}
+
+impl ElementImpl for NvUnbatcher {
+    fn metadata() -> Option<&'static gst::subclass::ElementMetadata> {
+        static METADATA: LazyLock<gst::subclass::ElementMetadata> = LazyLock::new(|| {
+            gst::subclass::ElementMetadata::new(
+                "NextVision un-batcher",
+                "Filter/Video/Demuxer",
+                "Gives every frame of a batch back to its feed, each feed from a thread of its own",
+                elements::AUTHOR,
+            )
+        });
+        Some(&METADATA)
+    }
+
+    fn pad_templates() -> &'static [gst::PadTemplate] {
+        static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(|| {
+            let sink = gst::PadTemplate::new(
+                "sink",
+                gst::PadDirection::Sink,
+                gst::PadPresence::Always,
+                &gst::Caps::new_empty_simple(meta::CAPS_NAME),
+            );
+            let src = gst::PadTemplate::new(
+                "src_%u",
+                gst::PadDirection::Src,
+                gst::PadPresence::Request,
+                &video::caps(),
+            );
+            vec![sink.expect("valid template"), src.expect("valid template")]
+        });
+        &TEMPLATES
+    }
+
+    fn request_new_pad(
+        &self,
+        template: &gst::PadTemplate,
+        name: Option<&str>,
+        _caps: Option<&gst::Caps>,
+    ) -> Option<gst::Pad> {
+        match self.add_outlet(template, name) {
+            Ok(pad) => Some(pad),
+            Err(refusal) => {
+                gst::element_imp_error!(self, gst::CoreError::Pad, ["{refusal}"]);
+                None
+            }
+        }
+    }
+
+    fn release_pad(&self, pad: &gst::Pad) {
+        pad.set_active(false).ok();
+        self.obj().remove_pad(pad).ok();
+        if let Some(feed) = elements::pad_number(&pad.name(), "src_") {
+            self.outlets.remove(feed);
+        }
+        self.sinkpad.push_event(link::feeds_changed());
+    }
+}
+
+impl NvUnbatcher {
+    fn add_outlet(&self, template: &gst::PadTemplate, name: Option<&str>) -> Result<gst::Pad, String> {
+        let feed = match name {
+            None => self.outlets.vacancy(),
+            Some(name) => elements::pad_number(name, "src_")
+                .ok_or_else(|| format!("pad {name:?}: expected src_N with N of 0 to {}", u32::MAX - 1))?,
+        };
+        if !self.outlets.add(feed) {
+            return Err(format!("pad src_{feed} exists already: expected another number"));
+        }
+        let pad = gst::Pad::builder_from_template(template)
+            .name(format!("src_{feed}"))
+            .activatemode_function(move |pad, parent, _mode, active| {
+                Self::catch_panic_pad_function(
+                    parent,
+                    || Err(gst::loggable_error!(CAT, "Panic while activating a src pad")),
+                    |imp| imp.src_activate(pad, feed, active),
+                )
+            })
+            .event_function(move |_pad, parent, event| {
+                Self::catch_panic_pad_function(parent, || false, |imp| imp.src_event(feed, event))
+            })
+            .query_function(|pad, parent, query| {
+                Self::catch_panic_pad_function(parent, || false, |imp| imp.src_query(pad, query))
+            })
+            .build();
+        let this = self.obj().downgrade();
+        pad.connect_linked(move |_pad, _peer| {
+            if let Some(element) = this.upgrade() {
+                element.imp().outlets.reopen(feed);
+                element.imp().sinkpad.push_event(link::feeds_changed());
+            }
+        });
+        let this = self.obj().downgrade();
+        pad.connect_unlinked(move |_pad, _peer| {
+            if let Some(element) = this.upgrade() {
+                element.imp().sinkpad.push_event(link::feeds_changed());
+            }
+        });
+        if let Err(error) = self.obj().add_pad(&pad) {
+            self.outlets.remove(feed);
+            return Err(format!("pad src_{feed}: {error}"));
+        }
+        Ok(pad)
+    }
+
+    fn sink_chain(&self, mut buffer: gst::Buffer) -> Result<gst::FlowSuccess, gst::FlowError> {
+        let Some(batch) = meta::take(buffer.make_mut()) else {
+            gst::element_imp_error!(
+                self,
+                gst::StreamError::Format,
+                ["expected buffers with a batch from nvbatcher, found one without"]
+            );
+            return Err(gst::FlowError::Error);
+        };
+        self.outlets.distribute(batch.label, batch.items, clock::now());
+        if self.outlets.all_closed() { Err(gst::FlowError::NotLinked) } else { Ok(gst::FlowSuccess::Ok) }
+    }
+
+    fn sink_event(&self, pad: &gst::Pad, event: gst::Event) -> bool {
+        gst::log!(CAT, obj = pad, "{event:?}");
+        match event.view() {
+            gst::EventView::Eos(_) => {
+                self.outlets.end_all();
+                true
+            }
+            // The stream of batches ends here: its feeds have their own stream-start, caps and segment.
+            gst::EventView::StreamStart(_) | gst::EventView::Caps(_) | gst::EventView::Segment(_) => true,
+            _ if event.is_serialized() => true,
+            _ => gst::Pad::event_default(pad, Some(&*self.obj()), event),
+        }
+    }
+
+    fn sink_query(&self, pad: &gst::Pad, query: &mut gst::QueryRef) -> bool {
+        let answered = link::answer_expected_feeds(query, || {
+            let pads = self.obj().src_pads();
+            let linked = pads.iter().filter(|pad| pad.is_linked());
+            linked.filter_map(|pad| elements::pad_number(&pad.name(), "src_")).collect()
+        });
+        answered || gst::Pad::query_default(pad, Some(&*self.obj()), query)
+    }
+
+    fn src_event(&self, feed: u32, event: gst::Event) -> bool {
+        match event.view() {
+            gst::EventView::Latency(_) => self.sinkpad.push_event(event),
+            _ => self.sinkpad.push_event(link::for_feed(feed, &event)),
+        }
+    }
+
+    fn src_query(&self, pad: &gst::Pad, query: &mut gst::QueryRef) -> bool {
+        match query.view_mut() {
+            gst::QueryViewMut::Latency(_) => self.sinkpad.peer_query(query),
+            gst::QueryViewMut::Caps(query) => {
+                let caps = pad.current_caps().unwrap_or_else(|| pad.pad_template_caps());
+                let answer = query.filter().map_or_else(
+                    || caps.clone(),
+                    |filter| filter.intersect_with_mode(&caps, gst::CapsIntersectMode::First),
+                );
+                query.set_result(&answer);
+                true
+            }
+            gst::QueryViewMut::Position(_)
+            | gst::QueryViewMut::Duration(_)
+            | gst::QueryViewMut::Seeking(_) => false,
+            _ => gst::Pad::query_default(pad, Some(&*self.obj()), query),
+        }
+    }
+
+    fn src_activate(&self, pad: &gst::Pad, feed: u32, active: bool) -> Result<(), gst::LoggableError> {
+        if !active {
+            self.outlets.stop(feed);
+            let thread = lock(&self.threads).remove(&feed);
+            if thread.is_some_and(|thread| !thread.stop(JOIN_TIMEOUT)) {
+                gst::warning!(CAT, obj = pad, "The thread is blocked downstream; letting go of it");
+            }
+            return Ok(());
+        }
+        self.outlets.start(feed);
+        let (element, srcpad, outlets) = (self.obj().downgrade(), pad.clone(), Arc::clone(&self.outlets));
+        let name = format!("nv-src-{feed}-{}", self.obj().name());
+        let thread = StepThread::spawn(&name, move || {
+            let Some(signal) = outlets.signal(feed) else { return Step::Stop };
+            let seen = signal.seen();
+            match outlets.take(feed, clock::now()) {
+                Parcel::Stop => Step::Stop,
+                Parcel::Wait(deadline) => {
+                    signal.wait(seen, deadline);
+                    Step::Again
+                }
+                parcel => {
+                    let Some(element) = element.upgrade() else { return Step::Stop };
+                    let _streaming = srcpad.stream_lock();
+                    element.imp().catch_panic(|| Step::Stop, |imp| imp.push(&srcpad, feed, parcel))
+                }
+            }
+        })
+        .map_err(|error| gst::loggable_error!(CAT, "No thread for {name}: {error}"))?;
+        lock(&self.threads).insert(feed, thread);
+        Ok(())
+    }
+
+    fn push(&self, pad: &gst::Pad, feed: u32, parcel: Parcel) -> Step {
+        match parcel {
+            Parcel::Frame(frame, label) => self.push_frame(pad, feed, *frame, label),
+            Parcel::Event(event) => {
+                gst::log!(CAT, obj = pad, "{event:?}");
+                pad.push_event(event);
+            }
+            Parcel::Silence => push_silence(pad),
+            Parcel::Wait(_) | Parcel::Stop => {}
+        }
+        Step::Again
+    }
+
+    fn push_frame(&self, pad: &gst::Pad, feed: u32, mut frame: meta::Frame, label: Option<meta::Label>) {
+        if !frame.ticket.epoch_is_current() {
+            frame.ticket.discard(DropReason::Stale);
+            return;
+        }
+        let facts = facts::of_frame(&frame, label, clock::now());
+        crate::meta::frame::write(frame.buffer.make_mut(), &facts);
+        match pad.push(frame.buffer) {
+            Ok(_) => {
+                frame.ticket.deliver();
+                self.outlets.count_delivered(feed);
+            }
+            Err(error) => {
+                gst::debug!(CAT, obj = pad, "Downstream answered {error}: this feed ends here");
+                let reason = match error {
+                    gst::FlowError::NotLinked => DropReason::Unlinked,
+                    _ => DropReason::Downstream,
+                };
+                frame.ticket.discard(reason);
+                self.outlets.close(feed, reason);
+            }
+        }
+    }
+
+    fn stats(&self) -> Stats {
+        let (counters, unlinked) = self.outlets.counters();
+        let feeds = counters.iter().map(|counters| {
+            gst::Structure::builder("nv-outlet-stats")
+                .field("feed", counters.feed)
+                .field("delivered", counters.delivered)
+                .field("queued", counters.queued)
+                .build()
+                .to_send_value()
+        });
+        gst::Structure::builder("nv-unbatcher-stats")
+            .field("unlinked", unlinked)
+            .field("pads", gst::Array::from_values(feeds))
+            .build()
+            .into()
+    }
+}
+
+/// Stands in for the start of a stream that has not come: what a sink needs to preroll.
+fn push_silence(pad: &gst::Pad) {
+    gst::info!(CAT, obj = pad, "No frame for a second while others flow: sending a GAP");
+    if pad.sticky_event::<gst::event::StreamStart>(0).is_none() {
+        let id = pad
+            .parent()
+            .and_downcast::<gst::Element>()
+            .map(|element| pad.create_stream_id(&element, Some("silence")));
+        pad.push_event(gst::event::StreamStart::new(id.as_deref().unwrap_or("nv-silence")));
+    }
+    let segment = pad.sticky_event::<gst::event::Segment>(0);
+    let start = segment.as_ref().and_then(|event| {
+        let segment = event.segment().downcast_ref::<gst::ClockTime>()?;
+        segment.start()
+    });
+    if segment.is_none() {
+        pad.push_event(gst::event::Segment::new(&gst::FormattedSegment::<gst::ClockTime>::new()));
+    }
+    pad.push_event(gst::event::Gap::builder(start.unwrap_or(gst::ClockTime::ZERO)).build());
+}
