@@ -7,12 +7,14 @@ use super::intake::Intake;
 use super::lines::Lines;
 use super::settings::{DEFAULT_QUEUE_CAPACITY, DEFAULT_SHUTDOWN_TIMEOUT, Overflow, Settings};
 use super::worker::Worker;
+use crate::elements::lock;
 use crate::elements::message::HealthReporter;
+use crate::elements::stats::Stats;
 use glib::subclass::{Signal, SignalId};
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 use parking_lot::Mutex as ShortMutex;
-use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -20,7 +22,6 @@ use std::time::Duration;
 pub(super) const NEW_OUTPUT: &str = "new-output";
 /// Name of the action signal that returns the next record.
 const PULL_OUTPUT: &str = "pull-output";
-const STATS: &str = "stats";
 
 pub(super) static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     gst::DebugCategory::new("nvsink", gst::DebugColorFlags::empty(), Some("NextVision sink"))
@@ -85,6 +86,12 @@ pub struct NvSink {
         builder(Overflow::default())
     )]
     settings: Mutex<Settings>,
+    #[property(
+        name = "stats",
+        get = Self::stats,
+        type = Stats,
+        blurb = "Counters since the change from NULL to READY: records received, delivered, written, dropped and discarded, the queue's level, and faults."
+    )]
     pub(super) file: ShortMutex<Option<OpenFile>>,
     worker: ShortMutex<Option<JoinHandle<()>>>,
     pub(super) exchange: Arc<Exchange>,
@@ -135,31 +142,8 @@ impl ObjectSubclass for NvSink {
     type ParentType = gst::Bin;
 }
 
+#[glib::derived_properties]
 impl ObjectImpl for NvSink {
-    // The derive does not know structures, so `stats` comes after the properties that it makes.
-    fn properties() -> &'static [glib::ParamSpec] {
-        static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
-            let stats = glib::ParamSpecBoxed::builder::<gst::Structure>(STATS)
-                .blurb("Counters since the change from NULL to READY: records received, delivered, written, dropped and discarded, the queue's level, and faults.")
-                .read_only()
-                .build();
-            NvSink::derived_properties().iter().cloned().chain([stats]).collect()
-        });
-        PROPERTIES.as_ref()
-    }
-
-    fn property(&self, id: usize, pspec: &glib::ParamSpec) -> glib::Value {
-        if pspec.name() == STATS {
-            self.exchange.stats(self.settings().queue_capacity).to_value()
-        } else {
-            self.derived_property(id, pspec)
-        }
-    }
-
-    fn set_property(&self, id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
-        self.derived_set_property(id, value, pspec);
-    }
-
     fn constructed(&self) {
         self.parent_constructed();
         self.connect_appsink();
@@ -290,7 +274,11 @@ impl NvSink {
 /// Starting and stopping.
 impl NvSink {
     fn settings(&self) -> Settings {
-        self.settings.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.settings).clone()
+    }
+
+    fn stats(&self) -> Stats {
+        self.exchange.stats(self.settings().queue_capacity).into()
     }
 
     fn open_file(&self) -> Result<(), gst::StateChangeError> {
