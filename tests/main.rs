@@ -1,6 +1,16 @@
 //! The integration tests: one binary, a module per topic.
 
+mod support;
+
 // The layer rule and the size budgets.
 mod architecture;
+// What users get wrong, and the errors that tell them.
+mod bad_input;
+// Batches form, frames come back, feeds begin and end.
+mod batching;
+// Every result is that of its own frame.
+mod identity;
+// Models of every kind, failing ones, and plain video.
+mod inference;
 // The sink that gives one record per frame.
 mod nvsink;

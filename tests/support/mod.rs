@@ -1,0 +1,109 @@
+//! What the integration tests share: start-up, models, frames whose pixels say who they are, and pipelines
+//! behind verbs.
+
+pub(crate) mod frames;
+pub(crate) mod rig;
+
+use gst::prelude::*;
+use std::path::PathBuf;
+use std::sync::Once;
+
+/// Longest wait for anything that must happen. A test never waits for time to pass, only for events, and fails
+/// when one has not come by then.
+pub(crate) const PATIENCE: gst::ClockTime = gst::ClockTime::from_seconds(60);
+
+/// GStreamer with the plugin's elements.
+pub(crate) fn init() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        gst::init().expect("GStreamer starts");
+        gstnextvision::plugin_register_static().expect("the plugin registers");
+    });
+}
+
+/// A path inside the repository.
+pub(crate) fn repository(path: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// One of the tiny models.
+pub(crate) fn tiny_model(name: &str) -> String {
+    repository(&format!("tests/data/{name}.onnx")).display().to_string()
+}
+
+/// The shipped detector.
+pub(crate) fn detector() -> String {
+    repository("models/nanodet-g-320.onnx").display().to_string()
+}
+
+/// A clip that `./dev` has fetched.
+pub(crate) fn clip(name: &str) -> String {
+    let folder = std::env::var("NV_CLIPS").expect("NV_CLIPS names the folder of clips; ./dev test sets it");
+    format!("{folder}/{name}")
+}
+
+/// A pipeline from its description.
+pub(crate) fn launch(description: &str) -> gst::Pipeline {
+    init();
+    gst::parse::launch(description)
+        .unwrap_or_else(|error| panic!("{error}: {description}"))
+        .downcast()
+        .expect("more than one element")
+}
+
+/// Waits for EOS on the bus.
+pub(crate) fn wait_for_eos(pipeline: &gst::Pipeline) {
+    let message = wait_for(pipeline, &[gst::MessageType::Eos, gst::MessageType::Error]);
+    if let gst::MessageView::Error(error) = message.view() {
+        panic!("{}: {} ({:?})", source(&message), error.error(), error.debug());
+    }
+}
+
+/// Plays to EOS and stops.
+pub(crate) fn run_to_eos(pipeline: &gst::Pipeline) {
+    pipeline.set_state(gst::State::Playing).expect("the pipeline plays");
+    wait_for_eos(pipeline);
+    pipeline.set_state(gst::State::Null).expect("the pipeline stops");
+}
+
+/// Waits for an element error: the element's name and the whole text.
+pub(crate) fn wait_for_error(pipeline: &gst::Pipeline) -> (String, String) {
+    let message = wait_for(pipeline, &[gst::MessageType::Error]);
+    let gst::MessageView::Error(error) = message.view() else { unreachable!("filtered") };
+    (source(&message), format!("{} {}", error.error(), error.debug().unwrap_or_default()))
+}
+
+fn wait_for(pipeline: &gst::Pipeline, kinds: &[gst::MessageType]) -> gst::Message {
+    let bus = pipeline.bus().expect("a pipeline has a bus");
+    bus.timed_pop_filtered(PATIENCE, kinds).unwrap_or_else(|| panic!("none of {kinds:?} in {PATIENCE}"))
+}
+
+fn source(message: &gst::Message) -> String {
+    message.src().map_or_else(String::new, |source| source.name().into())
+}
+
+/// A field of a `stats` property.
+pub(crate) fn stat(object: &impl IsA<glib::Object>, field: &str) -> u64 {
+    object.property::<gst::Structure>("stats").get(field).unwrap_or_else(|error| panic!("{field}: {error}"))
+}
+
+/// `received = delivered + dropped + failed + in-flight` of a `stats` property.
+pub(crate) fn assert_ledger(object: &impl IsA<glib::Object>) {
+    let stats = object.property::<gst::Structure>("stats");
+    let get = |field| stats.get::<u64>(field).expect("a ledger");
+    let known = get("delivered") + get("dropped") + get("failed") + get("in-flight");
+    assert_eq!(get("received"), known, "{stats}");
+}
+
+/// Lines of a JSON Lines file.
+pub(crate) fn records(path: &std::path::Path) -> Vec<serde_json::Value> {
+    let text = std::fs::read_to_string(path).expect("the file of records");
+    text.lines().map(|line| serde_json::from_str(line).expect("a JSON object in each line")).collect()
+}
+
+/// `gst-launch-1.0` with the plugin that `./dev` has built, for what must run in a process of its own.
+pub(crate) fn gst_launch(description: &str) -> std::process::Command {
+    let mut command = std::process::Command::new("gst-launch-1.0");
+    command.arg("-q").args(description.split_whitespace());
+    command
+}
