@@ -107,16 +107,18 @@ mod tests {
 
     #[test]
     fn a_wedged_thread_is_let_go_of() {
-        let parked = Arc::new(Signal::default());
-        let seen = parked.seen();
+        let (begun, parked) = (Arc::new(Signal::default()), Arc::new(Signal::default()));
+        let (unbegun, seen) = (begun.seen(), parked.seen());
         let thread = StepThread::spawn("nv-test", {
-            let parked = Arc::clone(&parked);
+            let (begun, parked) = (Arc::clone(&begun), Arc::clone(&parked));
             move || {
+                begun.raise();
                 parked.wait(seen, None);
                 Step::Stop
             }
         })
         .unwrap();
+        begun.wait(unbegun, None);
         assert!(!thread.stop(Duration::from_millis(1)));
         parked.raise();
     }

@@ -338,10 +338,10 @@ mod tests {
 
     #[test]
     fn dropping_the_buffer_drops_what_it_carries() {
+        gst::init().unwrap();
         let event = gst::event::Eos::new();
         let feed = Feed { id: FeedId(1), name: "one".into(), session: 0 };
         let batch = Batch { label: None, items: vec![Item::Event { feed, event: event.clone() }] };
-        gst::init().unwrap();
         let mut buffer = gst::Buffer::new();
         attach(buffer.get_mut().unwrap(), batch);
         drop(buffer.copy());

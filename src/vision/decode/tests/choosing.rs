@@ -107,7 +107,7 @@ fn what_nothing_reads_is_told_what_was_found_and_needed() {
     for kind in DecoderKind::ALL {
         assert!(error.contains(&format!("{kind}: {}", kind.layout())), "{error}");
     }
-    assert!(choose(&[], &hints(640, None)).unwrap_err().to_string().contains("outputs none"));
+    assert!(choose(&[], &hints(640, None)).unwrap_err().to_string().contains("found none"));
     assert!(chosen(&[OPEN, OPEN, OPEN], 640, Some(80)).is_none());
     assert!(chosen(&[OPEN, OPEN, 85], 0, Some(80)).is_none());
 }
