@@ -10,7 +10,11 @@ mod bad_input;
 mod batching;
 // Every result is that of its own frame.
 mod identity;
+// What the elements say of themselves, and the page made of it.
+mod inspect;
 // Models of every kind, failing ones, and plain video.
 mod inference;
 // The sink that gives one record per frame.
 mod nvsink;
+// The pipelines and examples that documentation and scripts show.
+mod pipelines;

@@ -1,0 +1,284 @@
+//! Whatever the documentation shows runs: scripts, pipelines in prose, examples.
+//!
+//! Pipelines are found in the text: a line that begins with `gst-launch-1.0`, with or without `./dev run` before it,
+//! and its continuation lines. All of them must parse. Those that end by themselves (they read the clips or have
+//! `num-buffers`) run as printed, in a folder that looks like the repository.
+
+use crate::support::{clip, init, records, repository};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+#[path = "../examples/detect.rs"]
+#[expect(dead_code, reason = "its main is for the command line")]
+mod detect;
+
+const LAUNCH: &str = "gst-launch-1.0 ";
+
+/// A pipeline as a text shows it.
+struct Shown {
+    /// The text it stands in.
+    file: String,
+    /// The command line, on one line.
+    command: String,
+}
+
+impl Shown {
+    fn words(&self) -> Vec<String> {
+        words(&self.command)
+    }
+
+    /// Whether it ends by itself and needs nothing that is not here.
+    fn runs(&self) -> bool {
+        let placeholder = self.words().iter().any(|word| {
+            word.split(['=', '/'])
+                .any(|part| part.len() > 3 && part.chars().all(|c| c.is_uppercase() || c == '-'))
+        });
+        !placeholder && (self.command.contains("num-buffers=") || self.command.contains(".cache/clips/"))
+    }
+
+    /// The files it writes.
+    fn records(&self) -> Vec<String> {
+        let words = self.words();
+        let locations = words.iter().filter_map(|word| word.strip_prefix("location="));
+        locations.filter(|location| location.ends_with(".jsonl")).map(str::to_owned).collect()
+    }
+}
+
+/// Splits a command line at its spaces, quotes heeded.
+fn words(command: &str) -> Vec<String> {
+    let (mut words, mut word, mut quote) = (Vec::new(), String::new(), None);
+    for c in command.chars() {
+        match (quote, c) {
+            (Some(open), _) if c == open => quote = None,
+            (None, '\'' | '"') => quote = Some(c),
+            (None, ' ') => words.push(std::mem::take(&mut word)),
+            _ => word.push(c),
+        }
+    }
+    words.push(word);
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+/// The pipelines in a text of the repository. Rust files show them in comments.
+fn shown_in(path: &Path) -> Vec<Shown> {
+    let text = fs::read_to_string(path).expect("a text of the repository");
+    let file = path.strip_prefix(repository("")).unwrap_or(path).display().to_string();
+    let bare = |line: &str| {
+        let line = line.trim();
+        line.strip_prefix("///").or_else(|| line.strip_prefix("//!")).unwrap_or(line).trim().to_owned()
+    };
+    let mut lines = text.lines().map(bare);
+    let mut found = Vec::new();
+    while let Some(line) = lines.next() {
+        let start = line.strip_prefix("$ ").unwrap_or(&line);
+        let Some(start) = start.strip_prefix("./dev run ").unwrap_or(start).strip_prefix(LAUNCH) else {
+            continue;
+        };
+        let mut command = start.to_owned();
+        while let Some(unfinished) = command.strip_suffix('\\') {
+            command = format!("{} {}", unfinished.trim_end(), lines.next().unwrap_or_default());
+        }
+        if command.contains('!') {
+            found.push(Shown { file: file.clone(), command });
+        }
+    }
+    found
+}
+
+fn files_in(folder: &str, suffix: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(repository(folder)).expect("a folder of the repository");
+    let mut files: Vec<_> = entries.map(|entry| entry.expect("it can be listed").path()).collect();
+    files.retain(|file| file.display().to_string().ends_with(suffix));
+    files.sort();
+    files
+}
+
+fn element_files() -> Vec<PathBuf> {
+    ["nvbatcher", "nvinference", "nvunbatcher", "nvsink"]
+        .map(|element| repository(&format!("src/elements/{element}/mod.rs")))
+        .to_vec()
+}
+
+/// A folder with what the commands in the texts expect to find: models and clips.
+fn workplace() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    let link = |from: PathBuf, to: &str| {
+        std::os::unix::fs::symlink(from, folder.path().join(to)).expect("a link");
+    };
+    fs::create_dir(folder.path().join(".cache")).expect("a folder");
+    let clips = PathBuf::from(clip("")).canonicalize().expect("the clips are there");
+    link(clips, ".cache/clips");
+    link(repository("models"), "models");
+    folder
+}
+
+/// Runs a command to its end; what it said on standard output.
+fn run(command: &mut Command) -> String {
+    let output = command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let complaints = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {}\n{said}\n{complaints}", output.status);
+    said
+}
+
+fn assert_runs(files: &[PathBuf]) {
+    let shown = files.iter().flat_map(|file| shown_in(file));
+    let runnable: Vec<_> = shown.filter(Shown::runs).collect();
+    assert!(!runnable.is_empty(), "{files:?} show no pipeline that runs");
+    for pipeline in runnable {
+        let folder = workplace();
+        run(Command::new("sh")
+            .arg("-c")
+            .arg(format!("{LAUNCH}{}", pipeline.command))
+            .current_dir(folder.path()));
+        for file in pipeline.records() {
+            let found = records(&folder.path().join(&file));
+            assert!(!found.is_empty(), "{}: no record in {file}", pipeline.file);
+        }
+    }
+}
+
+#[test]
+fn every_pipeline_in_the_documentation_parses() {
+    init();
+    let mut texts = files_in("docs", ".md");
+    texts.extend(files_in("pipelines", ".md"));
+    texts.extend(element_files());
+    texts.push(repository("README.md"));
+    let shown: Vec<_> = texts.iter().flat_map(|text| shown_in(text)).collect();
+    assert!(shown.len() >= 8, "only {} pipelines found", shown.len());
+    for pipeline in shown {
+        let words = pipeline.words();
+        let description: Vec<_> =
+            words.iter().map(String::as_str).filter(|word| !word.starts_with('-')).collect();
+        if let Err(error) = gst::parse::launchv_full(&description, None, gst::ParseFlags::empty()) {
+            panic!("{}: {error}: {}", pipeline.file, pipeline.command);
+        }
+    }
+}
+
+#[test]
+fn the_pipelines_of_the_readme_run() {
+    assert_runs(&[repository("README.md")]);
+}
+
+#[test]
+fn the_pipelines_of_the_elements_documentation_run() {
+    for file in element_files() {
+        assert_runs(&[file]);
+    }
+}
+
+/// Runs a script of `pipelines/` in an empty folder; how many records it has written there, and said.
+fn records_of_script(name: &str) -> usize {
+    let folder = tempfile::tempdir().expect("a folder");
+    let script = repository("pipelines").join(name);
+    let said = run(Command::new(script).env("FRAMES", "15").current_dir(folder.path()));
+    let files =
+        fs::read_dir(folder.path()).expect("a folder").map(|entry| entry.expect("it can be listed").path());
+    let written: usize = files.map(|file| records(&file).len()).sum();
+    // Whatever is said besides records is no record.
+    if written > 0 { written } else { said.lines().filter(|line| line.starts_with("{\"schema\"")).count() }
+}
+
+/// Frames of the clips the scripts read.
+const CARPHONE: usize = 120;
+const BIKES: usize = 250;
+
+#[test]
+fn script_01_gives_a_record_for_every_frame_of_its_file() {
+    assert_eq!(records_of_script("01-one-file.sh"), CARPHONE);
+}
+
+#[test]
+fn script_02_gives_a_record_for_every_frame_of_both_files() {
+    assert_eq!(records_of_script("02-two-files-one-engine.sh"), BIKES + CARPHONE);
+}
+
+#[test]
+fn script_03_gives_records_of_live_feeds() {
+    assert!(records_of_script("03-live-test-sources.sh") >= 3);
+}
+
+#[test]
+fn script_04_says_a_record_for_every_frame_of_its_file() {
+    assert_eq!(records_of_script("04-plain-video.sh"), CARPHONE);
+}
+
+#[test]
+fn script_05_gives_a_record_for_every_frame_of_its_file() {
+    assert_eq!(records_of_script("05-own-model.sh"), CARPHONE);
+}
+
+#[test]
+fn every_script_is_listed_and_tested() {
+    let name = |path: &PathBuf| path.file_name().expect("a file").to_string_lossy().into_owned();
+    let scripts: BTreeSet<_> = files_in("pipelines", ".sh").iter().map(name).collect();
+    let list = fs::read_to_string(repository("pipelines/README.md")).expect("there is a list");
+    let rows = list.lines().filter_map(|line| line.strip_prefix("| [")?.split(']').next());
+    assert_eq!(rows.map(str::to_owned).collect::<BTreeSet<_>>(), scripts);
+    let tests = fs::read_to_string(repository("tests/pipelines.rs")).expect("this file");
+    for script in scripts {
+        assert!(tests.contains(&format!("records_of_script(\"{script}\")")), "{script} is not run");
+    }
+}
+
+#[test]
+fn the_rust_example_finds_the_person_on_the_phone() {
+    static PERSONS: std::sync::Mutex<BTreeSet<String>> = std::sync::Mutex::new(BTreeSet::new());
+    init();
+    let clips = [clip("carphone_pristine.mp4")];
+    detect::detect(&repository("models/nanodet-g-320.onnx"), &clips, |line| {
+        if let Some((frame, _)) = line.split_once(": person ") {
+            PERSONS.lock().expect("nobody panics with it").insert(frame.to_owned());
+        }
+    })
+    .expect("the example runs");
+    let frames = PERSONS.lock().expect("nobody panics with it").len();
+    assert!(frames > CARPHONE / 2, "a person on {frames} frames only");
+}
+
+/// A Python that has GStreamer's bindings. Debian's package serves Debian's own Python only.
+fn python_with_gstreamer() -> Option<&'static str> {
+    let imports = |python: &&str| {
+        let mut command = Command::new(python);
+        command.args(["-c", "import gi; gi.require_version('Gst', '1.0')"]).stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    };
+    ["python3", "/usr/bin/python3"].into_iter().find(imports)
+}
+
+#[test]
+fn the_python_example_finds_the_person_on_the_phone() {
+    let example = repository("examples/detect.py");
+    let Some(python) = python_with_gstreamer() else {
+        eprintln!("no Python here has PyGObject: the example is compiled, and not run");
+        run(Command::new("python3")
+            .args(["-c", "import ast, sys; ast.parse(open(sys.argv[1]).read())"])
+            .arg(example));
+        return;
+    };
+    let said = run(Command::new(python).arg(example).arg(clip("carphone_pristine.mp4")));
+    let frames: BTreeSet<_> = said.lines().filter_map(|line| line.split_once(": person ")).collect();
+    let frames: BTreeSet<_> = frames.into_iter().map(|(frame, _)| frame).collect();
+    assert!(frames.len() > CARPHONE / 2, "a person on {} frames only", frames.len());
+}
+
+#[test]
+fn the_code_in_the_readme_is_part_of_the_examples() {
+    let readme = fs::read_to_string(repository("README.md")).expect("there is a README");
+    for (language, example) in [("rust", "examples/detect.rs"), ("python", "examples/detect.py")] {
+        let source = fs::read_to_string(repository(example)).expect("an example");
+        let bare = |text: &str| text.lines().map(str::trim).collect::<Vec<_>>().join("\n");
+        let source = bare(&source);
+        let blocks: Vec<_> = readme.split(&format!("```{language}\n")).skip(1).collect();
+        assert!(!blocks.is_empty(), "the README shows no {language}");
+        for block in blocks {
+            let block = bare(block.split("```").next().unwrap_or_default());
+            assert!(source.contains(block.trim()), "not in {example}:\n{block}");
+        }
+    }
+}
