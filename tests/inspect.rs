@@ -85,6 +85,9 @@ fn text(value: &glib::Value) -> String {
     if let Some((_, entry)) = glib::EnumValue::from_value(value) {
         return entry.nick().to_owned();
     }
+    if let Ok(number) = value.get::<f64>() {
+        return number.to_string();
+    }
     if let Ok(text) = value.get::<Option<String>>() {
         return text.unwrap_or_default();
     }
@@ -144,7 +147,13 @@ fn write_properties(page: &mut String, subject: &Subject) {
         if let Some(class) = glib::EnumClass::with_type(property.value_type()) {
             writeln!(page, "Values of `{}`:\n", property.name()).expect("a string takes everything");
             for value in class.values() {
-                writeln!(page, "* `{}`: {}", value.nick(), value.name()).expect("a string takes everything");
+                let (nick, name) = (value.nick(), value.name());
+                // Most begin with the nick in other letters.
+                let what = match name.split_once(": ") {
+                    Some((again, what)) if again.to_lowercase().replace(' ', "-") == nick => what,
+                    _ => name,
+                };
+                writeln!(page, "* `{nick}`: {what}").expect("a string takes everything");
             }
             page.push('\n');
         }

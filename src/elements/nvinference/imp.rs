@@ -41,7 +41,7 @@ struct Counts {
 pub struct NvInference {
     #[property(
         name = "model", get, set, type = Option<String>, member = model,
-        blurb = "Path of the ONNX model. Default: none; there must be one to leave NULL.", mutable_ready
+        blurb = "Path of the ONNX model; without one the element does not leave NULL.", mutable_ready
     )]
     #[property(
         name = "labels", get, set, type = Option<String>, member = labels,
