@@ -8,7 +8,6 @@ use crate::vision::preprocess::{
     ChromaSite, Colorimetry, FrameView, Matrix, PixelFormat, Plane, Preprocessor, Range, Slot,
 };
 use gst_video::VideoFormat;
-use gst_video::prelude::*;
 
 /// Prepares one frame.
 ///
@@ -20,10 +19,10 @@ pub(super) fn prepare(
     format: &Format,
     slot: Slot<'_>,
 ) -> Result<Letterbox, String> {
-    let frame = gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, &format.info).map_err(|_| {
-        format!("expected a frame as in {}, found a buffer that cannot be mapped as one", format.caps)
-    })?;
-    let planes = planes(&frame)?;
+    let memory = buffer
+        .map_readable()
+        .map_err(|_| format!("expected a frame as in {}, found memory that cannot be read", format.caps))?;
+    let planes = planes(buffer, &format.info, &memory)?;
     let size = Size::new(format.info.width(), format.info.height());
     let pixel_format = pixel_format(format.info.format())?;
     let view = FrameView::new(pixel_format, size, &planes, colorimetry(&format.info))
@@ -41,17 +40,45 @@ pub(super) fn slot(data: &mut InputData, row: usize, row_len: usize) -> Option<S
     }
 }
 
-fn planes<'a>(frame: &'a gst_video::VideoFrameRef<&gst::BufferRef>) -> Result<Vec<Plane<'a>>, String> {
-    let strides = frame.plane_stride();
-    (0..frame.n_planes())
-        .map(|index| {
-            let data = frame.plane_data(index).map_err(|error| error.to_string())?;
-            let stride = strides.get(index as usize).copied().unwrap_or(0);
-            let stride = usize::try_from(stride)
-                .map_err(|_| format!("plane {index}: expected a stride of 0 or more, found {stride}"))?;
-            Ok(Plane { data, stride })
-        })
-        .collect()
+/// Where the planes lie. A video meta comes from whoever made the buffer: nothing it says is relied on before
+/// it is checked against the memory there is, which mapping a `VideoFrame` would not do.
+fn planes<'a>(
+    buffer: &gst::BufferRef,
+    info: &gst_video::VideoInfo,
+    memory: &'a [u8],
+) -> Result<Vec<Plane<'a>>, String> {
+    let meta = buffer.meta::<gst_video::VideoMeta>();
+    if let Some(meta) = &meta {
+        check_meta(meta, info)?;
+    }
+    let (offsets, strides) = match &meta {
+        Some(meta) => (meta.offset(), meta.stride()),
+        None => (info.offset(), info.stride()),
+    };
+    let plane = |(index, (offset, stride)): (usize, (&usize, &i32))| {
+        let data = memory.get(*offset..).ok_or_else(|| {
+            format!("plane {index}: expected an offset up to {}, found {offset}", memory.len())
+        })?;
+        let stride = usize::try_from(*stride)
+            .map_err(|_| format!("plane {index}: expected a stride of 0 or more, found {stride}"))?;
+        Ok(Plane { data, stride })
+    };
+    offsets.iter().zip(strides).take(info.n_planes() as usize).enumerate().map(plane).collect()
+}
+
+fn check_meta(meta: &gst_video::VideoMeta, info: &gst_video::VideoInfo) -> Result<(), String> {
+    if meta.format() == info.format() && meta.width() >= info.width() && meta.height() >= info.height() {
+        return Ok(());
+    }
+    Err(format!(
+        "expected a video meta of at least {} {}x{}, as the caps say, found {} {}x{}",
+        info.format(),
+        info.width(),
+        info.height(),
+        meta.format(),
+        meta.width(),
+        meta.height()
+    ))
 }
 
 fn pixel_format(format: VideoFormat) -> Result<PixelFormat, String> {
