@@ -40,6 +40,14 @@ pub(super) fn is_feeds_changed(event: &gst::EventRef) -> bool {
     event.structure().is_some_and(|structure| structure.name() == FEEDS_CHANGED)
 }
 
+/// Whether `event` says that downstream may have got, in whole or for one feed, somebody who takes frames.
+pub(super) fn may_have_linked(event: &gst::EventRef) -> bool {
+    let reconfigures = |event: &gst::EventRef| event.type_() == gst::EventType::Reconfigure;
+    is_feeds_changed(event)
+        || reconfigures(event)
+        || feed_event(event).is_some_and(|(_, inner)| reconfigures(&inner))
+}
+
 /// An upstream event that is meant for one feed only.
 pub(super) fn for_feed(feed: u32, event: &gst::Event) -> gst::Event {
     let structure = gst::Structure::builder(FEED_EVENT).field("feed", feed).field("event", event).build();
@@ -50,6 +58,11 @@ pub(super) fn for_feed(feed: u32, event: &gst::Event) -> gst::Event {
 pub(super) fn feed_event(event: &gst::EventRef) -> Option<(u32, gst::Event)> {
     let structure = event.structure().filter(|structure| structure.name() == FEED_EVENT)?;
     Some((structure.get("feed").ok()?, structure.get("event").ok()?))
+}
+
+/// Whether a flush may not throw this queued event away: nobody would send it again.
+pub(super) fn survives_flush(event: &gst::EventRef) -> bool {
+    event.is_sticky() && !matches!(event.type_(), gst::EventType::Segment | gst::EventType::Eos)
 }
 
 #[cfg(test)]
@@ -67,6 +80,9 @@ mod tests {
         assert!(feed_event(&event).is_none());
         assert!(is_feeds_changed(&feeds_changed()));
         assert!(!is_feeds_changed(&event));
+        assert!(may_have_linked(&feeds_changed()) && may_have_linked(&event));
+        assert!(may_have_linked(&for_feed(7, &event)));
+        assert!(!may_have_linked(&for_feed(7, &gst::event::Latency::new(gst::ClockTime::ZERO))));
     }
 
     #[test]

@@ -83,6 +83,16 @@ pub(super) fn check_frame(buffer: &gst::BufferRef, format: &Format) -> Result<()
     ))
 }
 
+/// The running time of a frame; `None` without a timestamp, outside of the segment, or if there is none.
+pub(super) fn running_time(
+    segment: &gst::FormattedSegment<gst::ClockTime>,
+    pts: Option<gst::ClockTime>,
+) -> Option<gst::ClockTime> {
+    // Backwards from an end that is not known: GStreamer says that as a CRITICAL.
+    let has_origin = segment.rate() > 0.0 || segment.stop().is_some();
+    if has_origin { segment.to_running_time(pts) } else { None }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,5 +134,17 @@ mod tests {
         let refusal = check_frame(&buffer, &format).unwrap_err();
         assert!(refusal.contains("16 bytes") && refusal.contains("found 15"), "{refusal}");
         check_frame(&gst::Buffer::with_size(16).unwrap(), &format).unwrap();
+    }
+
+    #[test]
+    fn backwards_without_an_end_there_is_no_running_time() {
+        gst::init().unwrap();
+        let mut segment = gst::FormattedSegment::new();
+        let pts = Some(3 * gst::ClockTime::SECOND);
+        assert_eq!(running_time(&segment, pts), pts);
+        segment.set_rate(-1.0);
+        assert_eq!(running_time(&segment, pts), None);
+        segment.set_stop(gst::ClockTime::from_seconds(5));
+        assert_eq!(running_time(&segment, pts), Some(2 * gst::ClockTime::SECOND));
     }
 }

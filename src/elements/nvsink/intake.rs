@@ -4,6 +4,7 @@ use super::NvSink;
 use super::exchange::{Entry, Exchange, Offer, Room};
 use super::imp;
 use crate::clock;
+use crate::elements::video;
 use crate::meta::{detections, frame};
 use crate::output::{FrameFacts, FrameTime, Record, WallTimeSource};
 use crate::vision::Size;
@@ -83,7 +84,7 @@ impl Intake {
     ) -> Record {
         let facts = frame::read(buffer).unwrap_or_else(|| self.plain_facts(sink, buffer));
         let segment = sample.segment().and_then(|segment| segment.downcast_ref::<gst::ClockTime>());
-        let running_time = segment.and_then(|segment| segment.to_running_time(buffer.pts()));
+        let running_time = segment.and_then(|segment| video::running_time(segment, buffer.pts()));
         let time = FrameTime {
             pts: buffer.pts().map(gst::ClockTime::nseconds),
             running_time: running_time.map(gst::ClockTime::nseconds),
