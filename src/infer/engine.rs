@@ -283,32 +283,35 @@ impl Engine {
     ///
     /// [`InferError::StartupTimeout`] if a run takes longer than `startup_timeout`, otherwise as
     /// [`Engine::input`] and [`Pending::wait`].
-    pub fn warm_up(&self, sizes: &[usize]) -> Result<Vec<(usize, Duration)>, InferError> {
-        sizes.iter().map(|size| Ok((*size, self.warm_time(*size)?))).collect()
+    pub fn warm_up(
+        &self,
+        sizes: &[usize],
+        interrupt: &Interrupt,
+    ) -> Result<Vec<(usize, Duration)>, InferError> {
+        sizes.iter().map(|size| Ok((*size, self.warm_time(*size, interrupt)?))).collect()
     }
 
-    fn warm_time(&self, size: usize) -> Result<Duration, InferError> {
+    fn warm_time(&self, size: usize, interrupt: &Interrupt) -> Result<Duration, InferError> {
         let known = self.warm.lock().get(&size).copied();
         if let Some(known) = known {
             return Ok(known);
         }
-        self.warm_run(size)?;
-        let time = self.warm_run(size)?;
+        self.warm_run(size, interrupt)?;
+        let time = self.warm_run(size, interrupt)?;
         self.warm.lock().insert(size, time);
         Ok(time)
     }
 
-    fn warm_run(&self, size: usize) -> Result<Duration, InferError> {
+    fn warm_run(&self, size: usize, interrupt: &Interrupt) -> Result<Duration, InferError> {
         let limit = self.startup_timeout;
         let mut input = self.input(size)?;
         input.data.clear_to_zero();
         let (reply, answer) = bounded(1);
         let job = Job { input, hold: Box::new(()), purpose: Purpose::WarmUp, reply };
-        let never = Interrupt::new();
         let reply = self
-            .hand_over(job, &never, limit)
+            .hand_over(job, interrupt, limit)
             .map_err(|refused| refused.error)
-            .and_then(|()| Pending { reply: answer }.wait(&never, limit));
+            .and_then(|()| Pending { reply: answer }.wait(interrupt, limit));
         match reply {
             Ok(reply) => Ok(reply.ended.since(reply.started)),
             Err(InferError::Timeout { limit }) => Err(InferError::StartupTimeout { limit }),

@@ -256,19 +256,32 @@ fn a_batch_may_hold_the_last_reference_to_its_engine() {
 #[test]
 fn warm_up_runs_each_size_twice_and_only_once() {
     let (engine, stage) = engine(Batch::Dynamic, vec![]);
-    let times = engine.warm_up(&[1, 2, 4]).unwrap();
+    let times = engine.warm_up(&[1, 2, 4], &Interrupt::new()).unwrap();
     assert_eq!(times.iter().map(|(size, _)| *size).collect::<Vec<_>>(), [1, 2, 4]);
     assert_eq!(stage.began.len(), 6);
-    assert_eq!(engine.warm_up(&[4, 1]).unwrap(), [times[2], times[0]]);
+    assert_eq!(engine.warm_up(&[4, 1], &Interrupt::new()).unwrap(), [times[2], times[0]]);
     assert_eq!(stage.began.len(), 6);
     assert_eq!(engine.stats(), EngineStats::default(), "warm-up does not count");
 }
 
 #[test]
+fn warm_up_is_interrupted_while_a_run_lasts() {
+    let (_release, parked) = bounded(0);
+    let (engine, stage) = engine(Batch::Dynamic, vec![Step::Park(parked)]);
+    let interrupt = Interrupt::new();
+    scope(|scope| {
+        let warming = scope.spawn(|| engine.warm_up(&[1], &interrupt));
+        stage.began.recv().unwrap();
+        interrupt.set();
+        assert_eq!(warming.join().unwrap().unwrap_err(), InferError::Interrupted);
+    });
+}
+
+#[test]
 fn warm_up_says_what_went_wrong() {
     let (engine, _stage) = engine(Batch::Fixed(2), vec![Step::Error]);
-    assert!(matches!(engine.warm_up(&[1]), Err(InferError::Run { .. })));
-    assert!(matches!(engine.warm_up(&[3]), Err(InferError::Input { .. })));
+    assert!(matches!(engine.warm_up(&[1], &Interrupt::new()), Err(InferError::Run { .. })));
+    assert!(matches!(engine.warm_up(&[3], &Interrupt::new()), Err(InferError::Input { .. })));
 }
 
 #[test]

@@ -183,10 +183,10 @@ fn a_dynamic_size_needs_a_sidecar() {
 #[test]
 fn a_run_that_fails_leaves_the_engine_alive() {
     let engine = open_model("error.onnx").unwrap();
-    engine.warm_up(&[1]).expect("black images pass");
+    engine.warm_up(&[1], &Interrupt::new()).expect("black images pass");
     let error = run_cells(&engine, &[5]).unwrap_err();
     assert!(matches!(&error, InferError::Run { detail } if detail.contains("out of data bounds")), "{error}");
-    engine.warm_up(&[2]).expect("the next ones pass again");
+    engine.warm_up(&[2], &Interrupt::new()).expect("the next ones pass again");
     assert_eq!(engine.stats().errors, 1);
 }
 
@@ -278,6 +278,6 @@ fn too_many_threads_are_refused() {
 #[test]
 fn warm_up_measures_a_batch() {
     let engine = open_model("slow_50ms.onnx").unwrap();
-    let times = engine.warm_up(&[1]).unwrap();
+    let times = engine.warm_up(&[1], &Interrupt::new()).unwrap();
     assert!(times[0].1 > Duration::from_millis(1), "{times:?}");
 }

@@ -1,13 +1,14 @@
 //! An opened model, ready to run: engine, decoder, labels.
 
 use super::settings::{DEFAULT_IOU_THRESHOLD, DEFAULT_SCORE_THRESHOLD, Settings};
-use crate::infer::{Engine, EngineOptions, InferError};
+use crate::elements::lock;
+use crate::infer::{Engine, EngineOptions, InferError, Interrupt};
 use crate::vision::Detection;
 use crate::vision::decode::{self, DecodeError, Decoder, DecoderChoice, Hints, OutputShape, Params};
 use crate::vision::preprocess::InputSpec;
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// Why a model cannot be used as asked.
@@ -48,7 +49,11 @@ pub(super) struct Runtime {
     pub(super) spec: InputSpec,
     pub(super) model: Arc<str>,
     pub(super) provider: Arc<str>,
+    /// What it was opened with.
+    pub(super) settings: Settings,
     labels: Vec<String>,
+    /// The largest batch that was run, and how long it takes.
+    warm: Mutex<Option<(usize, Duration)>>,
 }
 
 impl Runtime {
@@ -94,11 +99,13 @@ impl Runtime {
             model: Arc::from(model.name.as_str()),
             provider: Arc::from(model.provider.as_str()),
             labels: model.labels.clone().unwrap_or_default(),
+            settings: settings.clone(),
+            warm: Mutex::default(),
             decoder,
             params,
             engine,
         };
-        runtime.warm_up(1)?;
+        runtime.warm_up(1, &Interrupt::new())?;
         Ok(runtime)
     }
 
@@ -107,16 +114,23 @@ impl Runtime {
     ///
     /// # Errors
     /// As the engine says.
-    pub(super) fn warm_up(&self, max_batch: usize) -> Result<Duration, InferError> {
+    pub(super) fn warm_up(&self, max_batch: usize, interrupt: &Interrupt) -> Result<Duration, InferError> {
         let largest = self.engine.max_batch().map_or(max_batch, |most| most.min(max_batch)).max(1);
         let mut sizes: Vec<_> = std::iter::successors(Some(1_usize), |size| size.checked_mul(2))
             .take_while(|size| *size < largest)
             .collect();
         sizes.push(largest);
-        let timings = self.engine.warm_up(&sizes)?;
+        let timings = self.engine.warm_up(&sizes, interrupt)?;
         let slowest = timings.iter().map(|(_, time)| *time).max().unwrap_or_default();
         let runs = u32::try_from(max_batch.div_ceil(largest)).unwrap_or(u32::MAX);
-        Ok(slowest.saturating_mul(runs))
+        let time = slowest.saturating_mul(runs);
+        *lock(&self.warm) = Some((max_batch, time));
+        Ok(time)
+    }
+
+    /// What the last [`Self::warm_up`] returned, if it was for batches of this size.
+    pub(super) fn warm_time(&self, max_batch: usize) -> Option<Duration> {
+        lock(&self.warm).filter(|(size, _)| *size == max_batch).map(|(_, time)| time)
     }
 
     /// The name of a detection's class.
