@@ -3,7 +3,7 @@
 use super::imp::{CAT, NvInference, Stream};
 use super::outbox::Entry;
 use super::settings;
-use crate::elements::{lock, video};
+use crate::elements::{link, lock, video};
 use crate::infer::InferError;
 use crate::meta::batch as meta;
 use gst::prelude::*;
@@ -22,14 +22,17 @@ impl NvInference {
                 self.srcpad.push_event(event);
             }
             gst::EventView::FlushStop(_) => {
+                // What was on its way when the flush began has arrived, or failed to, once the lock is free.
+                drop(self.srcpad.stream_lock());
                 self.set_flushing(false);
                 self.srcpad.push_event(event);
             }
             gst::EventView::Caps(caps) => {
-                self.set_caps(caps.caps()).map_err(|refusal| {
+                let most = self.set_stream(caps.caps()).map_err(|refusal| {
                     gst::element_imp_error!(self, gst::StreamError::WrongType, ["{}: {refusal}", pad.name()]);
                     gst::FlowError::NotNegotiated
                 })?;
+                self.warm_up(most)?;
                 self.outbox.put(Entry::Event(event))?;
             }
             _ if event.is_serialized() => self.outbox.put(Entry::Event(event))?,
@@ -66,6 +69,13 @@ impl NvInference {
         }
     }
 
+    pub(super) fn src_event(&self, pad: &gst::Pad, event: gst::Event) -> bool {
+        if link::may_have_linked(&event) {
+            self.outbox.retry();
+        }
+        gst::Pad::event_default(pad, Some(&*self.obj()), event)
+    }
+
     pub(super) fn src_query(&self, pad: &gst::Pad, query: &mut gst::QueryRef) -> bool {
         if !gst::Pad::query_default(pad, Some(&*self.obj()), query) {
             return false;
@@ -80,8 +90,8 @@ impl NvInference {
         true
     }
 
-    /// Takes the caps of the stream, and runs every batch size it will need before its first frame.
-    fn set_caps(&self, caps: &gst::CapsRef) -> Result<(), String> {
+    /// Takes the caps of the stream; returns the largest batch it may have.
+    fn set_stream(&self, caps: &gst::CapsRef) -> Result<usize, String> {
         let structure = caps.structure(0).ok_or("expected caps, found empty ones")?;
         let (stream, most) = if structure.name() == meta::CAPS_NAME {
             let most = structure.get::<i32>(meta::CAPS_MAX_BATCH_SIZE).unwrap_or(1);
@@ -90,11 +100,26 @@ impl NvInference {
             (Stream::Video(video::parse_format(caps)?), 1)
         };
         *lock(&self.stream) = stream;
+        Ok(most)
+    }
+
+    /// Runs every batch size the stream will need before its first frame, unless that was done.
+    fn warm_up(&self, most: usize) -> Result<(), gst::FlowError> {
         let Some(runtime) = self.runtime() else { return Ok(()) };
-        self.post_progress(gst::ProgressType::Start, "Warming up");
-        let warmed = runtime.warm_up(most);
-        self.post_progress(gst::ProgressType::Complete, "Warmed up");
-        let time = warmed.map_err(|error: InferError| error.to_string())?;
+        let time = match runtime.warm_time(most) {
+            Some(time) => time,
+            None => {
+                self.post_progress(gst::ProgressType::Start, "Warming up");
+                let warmed = runtime.warm_up(most, &self.interrupt());
+                let (end, text) = match &warmed {
+                    Ok(_) => (gst::ProgressType::Complete, "Warmed up"),
+                    Err(InferError::Interrupted) => (gst::ProgressType::Canceled, "Stopped while warming up"),
+                    Err(_) => (gst::ProgressType::Error, "Warming up failed"),
+                };
+                self.post_progress(end, text);
+                warmed.map_err(|error| self.warm_up_failed(&error))?
+            }
+        };
         let time = gst::ClockTime::try_from(time).unwrap_or(gst::ClockTime::ZERO);
         let before = std::mem::replace(&mut *lock(&self.measured), time);
         if before != time && lock(&self.settings).processing_latency == settings::AUTO_LATENCY {
@@ -102,6 +127,14 @@ impl NvInference {
             element.post_message(gst::message::Latency::builder().src(&*element).build()).ok();
         }
         Ok(())
+    }
+
+    fn warm_up_failed(&self, error: &InferError) -> gst::FlowError {
+        if matches!(error, InferError::Interrupted) {
+            return gst::FlowError::Flushing;
+        }
+        gst::element_imp_error!(self, gst::LibraryError::Failed, ["warming up: {error}"]);
+        gst::FlowError::Error
     }
 
     fn post_progress(&self, kind: gst::ProgressType, text: &str) {

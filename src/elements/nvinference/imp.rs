@@ -154,6 +154,9 @@ impl ObjectSubclass for NvInference {
                 let fallback = || Err(gst::loggable_error!(CAT, "Panic while activating the src pad"));
                 Self::catch_panic_pad_function(parent, fallback, |imp| imp.src_activate(pad, active))
             })
+            .event_function(|pad, parent, event| {
+                Self::catch_panic_pad_function(parent, || false, |imp| imp.src_event(pad, event))
+            })
             .query_function(|pad, parent, query| {
                 Self::catch_panic_pad_function(parent, || false, |imp| imp.src_query(pad, query))
             })
@@ -217,6 +220,7 @@ impl ElementImpl for NvInference {
     ) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
         match transition {
             gst::StateChange::NullToReady => self.open()?,
+            gst::StateChange::ReadyToPaused => self.reopen_if_changed()?,
             gst::StateChange::PausedToReady => self.stop(),
             _ => {}
         }
@@ -276,6 +280,13 @@ impl NvInference {
         Ok(())
     }
 
+    /// Properties may be set in READY, too.
+    fn reopen_if_changed(&self) -> Result<(), gst::StateChangeError> {
+        let settings = lock(&self.settings).clone();
+        let is_current = self.runtime().is_some_and(|runtime| runtime.settings == settings);
+        if is_current { Ok(()) } else { self.open() }
+    }
+
     fn post_open_error(&self, error: &OpenError) {
         match error {
             OpenError::NoModel => gst::element_imp_error!(self, gst::ResourceError::Settings, ["{error}"]),
@@ -320,15 +331,17 @@ impl NvInference {
         let name = format!("nv-out-{}", self.obj().name());
         let thread = StepThread::spawn(&name, move || {
             let seen = outbox.signal.seen();
+            // Taken with the lock, so that who holds it knows that nothing from before is on its way.
+            let streaming = srcpad.stream_lock();
             match outbox.take() {
                 Taken::Closed => Step::Stop,
                 Taken::Empty => {
+                    drop(streaming);
                     outbox.signal.wait(seen, None);
                     Step::Again
                 }
                 Taken::Entry(entry) => {
                     let Some(element) = element.upgrade() else { return Step::Stop };
-                    let _streaming = srcpad.stream_lock();
                     element.imp().catch_panic(|| Step::Stop, |imp| imp.step(entry))
                 }
             }
@@ -340,15 +353,19 @@ impl NvInference {
 
     /// One step of the src thread.
     fn step(&self, entry: Entry<Work>) -> Step {
-        let was_work = matches!(entry, Entry::Work(_));
-        let result = match entry {
+        match entry {
             Entry::Event(event) => {
                 self.srcpad.push_event(event);
-                Ok(())
             }
-            Entry::Work(work) => self.deliver(work).map(|_| ()),
-        };
-        self.outbox.done(was_work, result);
+            Entry::Work(work) => {
+                let links = self.outbox.links();
+                if let Err(error) = self.deliver(work) {
+                    gst::debug!(CAT, imp = self, "Downstream answered {error}");
+                    self.outbox.fail(links, error);
+                }
+                self.outbox.done();
+            }
+        }
         Step::Again
     }
 

@@ -1,6 +1,7 @@
 //! The bounded queue between the thread that prepares batches and the one that pushes results: work and
 //! serialized events, in order.
 
+use crate::elements::link;
 use crate::elements::signal::Signal;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
@@ -26,6 +27,8 @@ struct State<W> {
     open: bool,
     flushing: bool,
     downstream: Result<(), gst::FlowError>,
+    /// Rises when there may be another downstream.
+    links: u64,
 }
 
 /// What the pushing thread finds.
@@ -45,8 +48,14 @@ pub(super) struct Outbox<W> {
 
 impl<W> Default for Outbox<W> {
     fn default() -> Self {
-        let state =
-            State { queue: VecDeque::new(), on_the_way: 0, open: false, flushing: false, downstream: Ok(()) };
+        let state = State {
+            queue: VecDeque::new(),
+            on_the_way: 0,
+            open: false,
+            flushing: false,
+            downstream: Ok(()),
+            links: 0,
+        };
         Self { state: Mutex::new(state), signal: Signal::default() }
     }
 }
@@ -56,7 +65,7 @@ impl<W> Outbox<W> {
         let mut state = self.state.lock();
         state.open = true;
         state.flushing = false;
-        state.downstream = Ok(());
+        state.renew();
         drop(state);
         self.signal.raise();
     }
@@ -72,13 +81,17 @@ impl<W> Outbox<W> {
         drop(freed);
     }
 
-    /// While flushing the box takes nothing; what is in it goes at the start.
+    /// While flushing the box takes nothing; what is in it goes at the start, but for the events that nobody
+    /// would send again.
     pub(super) fn set_flushing(&self, flushing: bool) {
         let mut state = self.state.lock();
         state.flushing = flushing;
         state.on_the_way = 0;
-        state.downstream = Ok(());
-        let freed = std::mem::take(&mut state.queue);
+        state.renew();
+        let survives = |entry: &Entry<W>| matches!(entry, Entry::Event(event) if link::survives_flush(event));
+        let (kept, freed) =
+            std::mem::take(&mut state.queue).into_iter().partition::<VecDeque<_>, _>(survives);
+        state.queue = kept;
         drop(state);
         self.signal.raise();
         drop(freed);
@@ -88,7 +101,8 @@ impl<W> Outbox<W> {
     /// [`MAX_ON_THE_WAY`] is.
     ///
     /// # Errors
-    /// What downstream answered last if it was a failure, or flushing if the box is closed.
+    /// Flushing if the box is closed. Work answers with the failure downstream, if there was one; it is pushed
+    /// all the same. Events go in whatever downstream said: EOS must arrive.
     pub(super) fn put(&self, entry: Entry<W>) -> Result<(), gst::FlowError> {
         let is_work = matches!(entry, Entry::Work(_));
         let mut entry = Some(entry);
@@ -99,14 +113,13 @@ impl<W> Outbox<W> {
                 if !state.open || state.flushing {
                     return Err(gst::FlowError::Flushing);
                 }
-                state.downstream?;
                 let room = state.queue.len() < MAX_ENTRIES;
                 if let Some(entry) = entry.take_if(|_| room) {
                     state.on_the_way += usize::from(is_work);
                     state.queue.push_back(entry);
                     Put::In
                 } else if entry.is_none() && (!is_work || state.on_the_way <= MAX_ON_THE_WAY) {
-                    return Ok(());
+                    return if is_work { state.downstream } else { Ok(()) };
                 } else {
                     Put::Waiting
                 }
@@ -126,13 +139,37 @@ impl<W> Outbox<W> {
         state.queue.pop_front().map_or(Taken::Empty, Taken::Entry)
     }
 
-    /// What was taken has been pushed, and this is what downstream answered: [`Self::put`] passes a failure on.
-    pub(super) fn done(&self, was_work: bool, result: Result<(), gst::FlowError>) {
+    /// Work that was taken has been pushed, or let go of.
+    pub(super) fn done(&self) {
         let mut state = self.state.lock();
-        state.on_the_way = state.on_the_way.saturating_sub(usize::from(was_work));
-        state.downstream = result;
+        state.on_the_way = state.on_the_way.saturating_sub(1);
         drop(state);
         self.signal.raise();
+    }
+
+    /// Which downstream there is; see [`Self::fail`].
+    pub(super) fn links(&self) -> u64 {
+        self.state.lock().links
+    }
+
+    /// Downstream, while it was the one of `links`, has failed: [`Self::put`] passes that on until there is another.
+    pub(super) fn fail(&self, links: u64, error: gst::FlowError) {
+        let mut state = self.state.lock();
+        if state.links == links {
+            state.downstream = Err(error);
+        }
+    }
+
+    /// There may be another downstream.
+    pub(super) fn retry(&self) {
+        self.state.lock().renew();
+    }
+}
+
+impl<W> State<W> {
+    const fn renew(&mut self) {
+        self.links += 1;
+        self.downstream = Ok(());
     }
 }
 
@@ -169,8 +206,13 @@ mod tests {
     fn a_failure_downstream_comes_back_to_the_producer() {
         let outbox = Outbox::default();
         outbox.open();
-        outbox.done(false, Err(gst::FlowError::NotLinked));
+        outbox.fail(outbox.links(), gst::FlowError::NotLinked);
         assert_eq!(outbox.put(Entry::Work(1)).unwrap_err(), gst::FlowError::NotLinked);
+        outbox.done();
+        let before = outbox.links();
+        outbox.retry();
+        outbox.fail(before, gst::FlowError::NotLinked);
+        outbox.put(Entry::Work(2)).unwrap();
     }
 
     /// A producer that has put in one work and is putting in another, in a thread of its own.
@@ -195,7 +237,7 @@ mod tests {
             };
             assert_eq!(taken, work);
         }
-        outbox.done(true, Ok(()));
+        outbox.done();
         producer.join().unwrap().unwrap();
     }
 

@@ -113,7 +113,7 @@ pub(super) const DEFAULT_STARTUP_TIMEOUT: u64 = 30_000_000_000;
 /// Processing latency as measured at warm-up.
 pub(super) const AUTO_LATENCY: u64 = u64::MAX;
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Settings {
     pub(super) model: Option<String>,
     pub(super) labels: Option<String>,
