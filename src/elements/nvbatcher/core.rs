@@ -8,6 +8,7 @@ use crate::batch::{
     Batch, Chosen, FeedId, FeedOptions, FeedSnapshot, Former, FrameId, Overload, Policy, PolicyError, Poll,
     Push, Snapshot,
 };
+use crate::elements::link;
 use crate::elements::signal::{Seen, Signal};
 use crate::meta::batch::{self as meta, Feed, Format, Frame, Item, Label, WallTime};
 use crate::time::Monotonic;
@@ -26,13 +27,14 @@ pub(super) struct Waiting {
 
 #[derive(Debug)]
 enum Queued {
-    Frame(FrameId, Box<Waiting>),
-    Event(gst::Event),
+    Frame(FrameId, Feed, Box<Waiting>),
+    Event(Feed, gst::Event),
 }
 
 /// The queue of one feed.
 #[derive(Debug)]
 struct Lane {
+    /// What the feed is for what comes; what is queued keeps what it was.
     feed: Feed,
     options: FeedOptions,
     queue: VecDeque<Queued>,
@@ -84,6 +86,8 @@ struct State {
     /// EOS has gone out and nothing has come since.
     finished: bool,
     downstream: Result<(), gst::FlowError>,
+    /// Rises when there may be another downstream.
+    links: u64,
 }
 
 pub(super) struct Core {
@@ -108,6 +112,7 @@ impl Default for Core {
             running: false,
             finished: false,
             downstream: Ok(()),
+            links: 0,
         };
         Self { state: Mutex::new(state), work }
     }
@@ -168,6 +173,7 @@ impl Core {
         let mut state = self.state.lock();
         state.running = true;
         state.finished = false;
+        state.links += 1;
         state.downstream = Ok(());
     }
 
@@ -182,6 +188,8 @@ impl Core {
             if std::mem::take(&mut lane.eos) {
                 former.resume(*id).ok();
             }
+            // A flush that the stop cut short has no end of its own.
+            lane.flushing = false;
             freed.push((std::mem::take(&mut lane.queue), Arc::clone(&lane.space)));
         }
         drop(state);
@@ -214,17 +222,18 @@ impl Core {
         if lane.options != options {
             former.set_feed_options(id, options.clone()).ok();
             lane.options = options;
+            self.work.raise();
         }
         let seen = lane.space.seen();
         let key = FrameId(*next_frame);
         let offer = match former.push(id, key, now) {
             Ok(Push::Queued) => {
-                lane.queue.push_back(Queued::Frame(key, frame));
+                lane.queue.push_back(Queued::Frame(key, lane.feed.clone(), frame));
                 Offer::Taken(None)
             }
             Ok(Push::DroppedOldest(old)) => {
-                let dropped = lane.remove_frame(old);
-                lane.queue.push_back(Queued::Frame(key, frame));
+                let dropped = lane.remove_frame(old).map(|(_, frame)| frame);
+                lane.queue.push_back(Queued::Frame(key, lane.feed.clone(), frame));
                 Offer::Taken(dropped)
             }
             Ok(Push::DroppedNewest) => Offer::Dropped(frame),
@@ -240,9 +249,9 @@ impl Core {
     /// Queues a serialized event of a feed behind its frames.
     pub(super) fn queue_event(&self, id: FeedId, event: gst::Event) -> Result<(), Refused> {
         let mut state = self.state.lock();
-        let State { former, lanes, finished, .. } = &mut *state;
+        let State { former, lanes, finished, running, .. } = &mut *state;
         let lane = lanes.get_mut(&id).ok_or(Refused::Flushing)?;
-        if lane.flushing {
+        if lane.flushing || !*running {
             return Err(Refused::Flushing);
         }
         match event.type_() {
@@ -260,7 +269,7 @@ impl Core {
             _ if lane.eos => return Err(Refused::Eos),
             _ => {}
         }
-        lane.queue.push_back(Queued::Event(event));
+        lane.queue.push_back(Queued::Event(lane.feed.clone(), event));
         drop(state);
         self.work.raise();
         Ok(())
@@ -276,16 +285,22 @@ impl Core {
     /// Starts or ends a flush of one feed; its waiting frames are dropped at the start.
     pub(super) fn set_flushing(&self, id: FeedId, flushing: bool) {
         let mut state = self.state.lock();
-        let State { former, lanes, .. } = &mut *state;
+        let State { former, lanes, finished, downstream, links, .. } = &mut *state;
         let Some(lane) = lanes.get_mut(&id) else { return };
         lane.flushing = flushing;
         let mut freed = VecDeque::new();
         if flushing {
             drop(former.flush(id));
-            freed = std::mem::take(&mut lane.queue);
-        } else if lane.eos {
-            lane.eos = false;
-            former.resume(id).ok();
+            let survives =
+                |queued: &Queued| matches!(queued, Queued::Event(_, event) if link::survives_flush(event));
+            (lane.queue, freed) = std::mem::take(&mut lane.queue).into_iter().partition(survives);
+        } else {
+            *links += 1;
+            *downstream = Ok(());
+            if std::mem::take(&mut lane.eos) {
+                *finished = false;
+                former.resume(id).ok();
+            }
         }
         let space = Arc::clone(&lane.space);
         drop(state);
@@ -294,17 +309,38 @@ impl Core {
         drop(freed);
     }
 
-    /// Remembers what downstream answered: the sink pads pass a failure on.
-    pub(super) fn set_downstream(&self, result: Result<(), gst::FlowError>) {
+    /// Which downstream there is; see [`Self::fail`].
+    pub(super) fn links(&self) -> u64 {
+        self.state.lock().links
+    }
+
+    /// Downstream, while it was the one of `links`, has failed: the sink pads pass that on until there is another.
+    pub(super) fn fail(&self, links: u64, error: gst::FlowError) {
         let mut state = self.state.lock();
-        state.downstream = result;
-        let waiting: Vec<_> = if result.is_err() {
-            state.lanes.values().map(|lane| Arc::clone(&lane.space)).collect()
-        } else {
-            Vec::new()
-        };
+        if state.links != links {
+            return;
+        }
+        state.downstream = Err(error);
+        let waiting: Vec<_> = state.lanes.values().map(|lane| Arc::clone(&lane.space)).collect();
         drop(state);
         for space in waiting {
+            space.raise();
+        }
+    }
+
+    /// Downstream may have got somebody who takes frames: try again.
+    pub(super) fn retry(&self) {
+        let mut state = self.state.lock();
+        state.links += 1;
+        state.downstream = Ok(());
+        drop(state);
+        self.work.raise();
+    }
+
+    /// The options of a feed may have changed: who waits for room looks again.
+    pub(super) fn reconsider(&self, id: FeedId) {
+        let space = self.state.lock().lanes.get(&id).map(|lane| Arc::clone(&lane.space));
+        if let Some(space) = space {
             space.raise();
         }
     }
@@ -357,19 +393,20 @@ impl Core {
 }
 
 impl Lane {
-    fn remove_frame(&mut self, key: FrameId) -> Option<Box<Waiting>> {
-        let at = self.queue.iter().position(|queued| matches!(queued, Queued::Frame(id, _) if *id == key))?;
+    fn remove_frame(&mut self, key: FrameId) -> Option<(Feed, Box<Waiting>)> {
+        let at =
+            self.queue.iter().position(|queued| matches!(queued, Queued::Frame(id, ..) if *id == key))?;
         match self.queue.remove(at)? {
-            Queued::Frame(_, frame) => Some(frame),
-            Queued::Event(_) => None,
+            Queued::Frame(_, feed, frame) => Some((feed, frame)),
+            Queued::Event(..) => None,
         }
     }
 
     /// Moves the events at the head of the queue into `items`.
     fn take_events(&mut self, items: &mut Vec<Item>) {
-        while let Some(Queued::Event(_)) = self.queue.front() {
-            if let Some(Queued::Event(event)) = self.queue.pop_front() {
-                items.push(Item::Event { feed: self.feed.clone(), event });
+        while let Some(Queued::Event(..)) = self.queue.front() {
+            if let Some(Queued::Event(feed, event)) = self.queue.pop_front() {
+                items.push(Item::Event { feed, event });
             }
         }
     }
@@ -402,10 +439,10 @@ impl State {
         for chosen in frames {
             let Some(lane) = self.lanes.get_mut(&chosen.feed) else { continue };
             lane.take_events(&mut items);
-            let Some(waiting) = lane.remove_frame(chosen.frame) else { continue };
+            let Some((feed, waiting)) = lane.remove_frame(chosen.frame) else { continue };
             freed.push(Arc::clone(&lane.space));
             let infer = chosen.infer;
-            items.push(Item::Frame(Box::new(frame_of(lane.feed.clone(), chosen, *waiting, slot))));
+            items.push(Item::Frame(Box::new(frame_of(feed, chosen, *waiting, slot))));
             slot += u32::from(infer);
             lane.take_events(&mut items);
         }

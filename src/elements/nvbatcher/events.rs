@@ -30,12 +30,16 @@ impl NvBatcher {
         let mut waiting = Box::new(waiting);
         loop {
             let imp = pad.imp();
-            match self.core.offer(imp.id(), imp.options(live), waiting, clock::now()) {
+            let options = imp.options(live);
+            match self.core.offer(imp.id(), options.clone(), waiting, clock::now()) {
                 Offer::Taken(_) | Offer::Dropped(_) => return Ok(gst::FlowSuccess::Ok),
                 Offer::Refused(_, refused) => return Err(refused.into()),
                 Offer::Full(back, space, seen) => {
                     waiting = back;
-                    space.wait(seen, None);
+                    // Options that changed before the look at the signal do not raise it again.
+                    if imp.options(live) == options {
+                        space.wait(seen, None);
+                    }
                 }
             }
         }
@@ -156,8 +160,10 @@ impl NvBatcher {
     }
 
     pub(super) fn src_event(&self, pad: &gst::Pad, event: gst::Event) -> bool {
+        if link::may_have_linked(&event) {
+            self.core.retry();
+        }
         if link::is_feeds_changed(&event) {
-            self.core.work.raise();
             return true;
         }
         if let Some((feed, inner)) = link::feed_event(&event) {

@@ -181,7 +181,8 @@ impl ElementImpl for NvBatcher {
         transition: gst::StateChange,
     ) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
         match transition {
-            gst::StateChange::NullToReady => self.apply_settings()?,
+            // The second, for what was set in READY.
+            gst::StateChange::NullToReady | gst::StateChange::ReadyToPaused => self.apply_settings()?,
             gst::StateChange::PausedToReady => self.core.stop(),
             _ => {}
         }
@@ -266,6 +267,8 @@ impl NvBatcher {
             })
             .build();
         pad.imp().set_id(FeedId(id));
+        let core = Arc::clone(&self.core);
+        pad.connect_notify(None, move |_, _| core.reconsider(FeedId(id)));
         self.core.add(FeedId(id), pad.imp().feed_name(), pad.imp().options(false))?;
         if let Err(error) = self.obj().add_pad(&pad) {
             self.core.remove(FeedId(id));
@@ -306,6 +309,7 @@ impl NvBatcher {
 
     /// One step of the src thread.
     fn step(&self, next: Next, seen: Seen) -> Step {
+        let links = self.core.links();
         let result = match next {
             Next::Stop => return Step::Stop,
             Next::Wait(_) => return Step::Again,
@@ -316,14 +320,12 @@ impl NvBatcher {
             }
             Next::Send(batch) => self.send(batch),
         };
-        self.core.set_downstream(result.map(|_| ()));
-        match result {
-            Ok(_) => Step::Again,
-            Err(error) => {
-                gst::debug!(CAT, imp = self, "Downstream answered {error}, stopping");
-                Step::Stop
-            }
+        if let Err(error) = result {
+            // The pads refuse frames from here on. What is queued still goes: events, EOS above all, must arrive.
+            gst::debug!(CAT, imp = self, "Downstream answered {error}");
+            self.core.fail(links, error);
         }
+        Step::Again
     }
 
     fn send(&self, batch: meta::Batch) -> Result<gst::FlowSuccess, gst::FlowError> {
@@ -369,7 +371,7 @@ impl NvBatcher {
 
 fn running_time(item: &meta::Item) -> Option<gst::ClockTime> {
     match item {
-        meta::Item::Frame(frame) => frame.segment.to_running_time(frame.buffer.pts()),
+        meta::Item::Frame(frame) => video::running_time(&frame.segment, frame.buffer.pts()),
         meta::Item::Event { .. } => None,
     }
 }
