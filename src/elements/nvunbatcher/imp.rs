@@ -1,6 +1,6 @@
 //! The element: pads, events, queries, and the thread of every src pad.
 
-use super::outlets::{Outlets, Parcel};
+use super::outlets::{Outlets, Parcel, reason_of};
 use crate::batch::DropReason;
 use crate::elements::stats::Stats;
 use crate::elements::thread::{JOIN_TIMEOUT, Step, StepThread};
@@ -98,6 +98,17 @@ impl ElementImpl for NvUnbatcher {
         &TEMPLATES
     }
 
+    fn change_state(
+        &self,
+        transition: gst::StateChange,
+    ) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
+        let done = self.parent_change_state(transition)?;
+        if transition == gst::StateChange::PausedToReady {
+            self.outlets.reset();
+        }
+        Ok(done)
+    }
+
     fn request_new_pad(
         &self,
         template: &gst::PadTemplate,
@@ -179,7 +190,7 @@ impl NvUnbatcher {
             return Err(gst::FlowError::Error);
         };
         self.outlets.distribute(batch.label, batch.items, clock::now());
-        if self.outlets.all_closed() { Err(gst::FlowError::NotLinked) } else { Ok(gst::FlowSuccess::Ok) }
+        self.outlets.flow()
     }
 
     fn sink_event(&self, pad: &gst::Pad, event: gst::Event) -> bool {
@@ -206,6 +217,10 @@ impl NvUnbatcher {
     }
 
     fn src_event(&self, feed: u32, event: gst::Event) -> bool {
+        if event.type_() == gst::EventType::Reconfigure {
+            // Something was linked, here or further downstream.
+            self.outlets.reopen(feed);
+        }
         match event.view() {
             gst::EventView::Latency(_) => self.sinkpad.push_event(event),
             _ => self.sinkpad.push_event(link::for_feed(feed, &event)),
@@ -284,6 +299,7 @@ impl NvUnbatcher {
         }
         let facts = facts::of_frame(&frame, label, clock::now());
         crate::meta::frame::write(frame.buffer.make_mut(), &facts);
+        let links = self.outlets.links(feed);
         match pad.push(frame.buffer) {
             Ok(_) => {
                 frame.ticket.deliver();
@@ -291,12 +307,8 @@ impl NvUnbatcher {
             }
             Err(error) => {
                 gst::debug!(CAT, obj = pad, "Downstream answered {error}: this feed ends here");
-                let reason = match error {
-                    gst::FlowError::NotLinked => DropReason::Unlinked,
-                    _ => DropReason::Downstream,
-                };
-                frame.ticket.discard(reason);
-                self.outlets.close(feed, reason);
+                frame.ticket.discard(reason_of(error));
+                self.outlets.close(feed, links, error);
             }
         }
     }

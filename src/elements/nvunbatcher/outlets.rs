@@ -15,8 +15,11 @@ use std::time::Duration;
 /// How long a linked pad may be silent while other feeds flow before it gets a GAP to preroll with.
 const SILENCE: Duration = Duration::from_secs(1);
 
-/// Most sticky events kept for a feed that has no pad.
+/// Most sticky events kept for a feed.
 const MAX_STICKY: usize = 32;
+
+/// Events in one queue above which those that a later one has made obsolete go.
+const MAX_EVENTS: usize = 256;
 
 /// What a pad pushes next.
 #[derive(Debug)]
@@ -33,10 +36,14 @@ pub(super) enum Parcel {
 #[derive(Debug, Default)]
 struct Outlet {
     queue: VecDeque<Parcel>,
+    /// Events in the queue.
+    events: usize,
     signal: Arc<Signal>,
     active: bool,
-    /// Downstream of this pad wants no more: what comes is dropped for this reason.
-    closed: Option<DropReason>,
+    /// Downstream of this pad wants no more, and has said why: frames that come are dropped.
+    closed: Option<gst::FlowError>,
+    /// Rises when the pad may have got another downstream.
+    links: u64,
     /// Something a sink prerolls with has been sent.
     prerolled: bool,
     eos: bool,
@@ -46,6 +53,7 @@ struct Outlet {
 #[derive(Debug, Default)]
 struct State {
     outlets: BTreeMap<u32, Outlet>,
+    /// What every feed has sent so far that a pad must begin with.
     sticky: BTreeMap<u32, Vec<gst::Event>>,
     flowing_since: Option<Monotonic>,
     unlinked: u64,
@@ -63,16 +71,13 @@ pub(super) struct Counters {
 }
 
 impl Outlets {
-    /// Makes the queue of a new pad, beginning with the sticky events its feed has sent so far. False if the
-    /// pad exists.
+    /// Makes the queue of a new pad. False if the pad exists.
     pub(super) fn add(&self, feed: u32) -> bool {
         let mut state = self.0.lock();
         if state.outlets.contains_key(&feed) {
             return false;
         }
-        let mut outlet = Outlet::default();
-        outlet.queue.extend(state.sticky.remove(&feed).into_iter().flatten().map(Parcel::Event));
-        state.outlets.insert(feed, outlet);
+        state.outlets.insert(feed, Outlet::default());
         true
     }
 
@@ -90,29 +95,41 @@ impl Outlets {
         (0..u32::MAX).find(|feed| !outlets.contains_key(feed)).unwrap_or(u32::MAX)
     }
 
-    /// The pad's thread may run.
+    /// The pad's thread may run. It begins with the sticky events its feed has sent so far.
     pub(super) fn start(&self, feed: u32) {
-        if let Some(outlet) = self.0.lock().outlets.get_mut(&feed) {
-            outlet.active = true;
-            outlet.closed = None;
-            outlet.eos = false;
-            outlet.prerolled = false;
-        }
+        let mut state = self.0.lock();
+        let State { outlets, sticky, .. } = &mut *state;
+        let Some(outlet) = outlets.get_mut(&feed) else { return };
+        let begin = sticky.get(&feed).cloned().unwrap_or_default();
+        outlet.active = true;
+        outlet.closed = None;
+        outlet.links += 1;
+        outlet.eos = begin.iter().any(|event| event.type_() == gst::EventType::Eos);
+        outlet.prerolled = false;
+        outlet.events = begin.len();
+        outlet.queue = begin.into_iter().map(Parcel::Event).collect();
     }
 
-    /// The pad's thread is to end; what waits is dropped, except events, which the next start begins with only
-    /// if they are sent again.
+    /// The pad's thread is to end; what waits is dropped.
     pub(super) fn stop(&self, feed: u32) {
         let mut state = self.0.lock();
         let Some(outlet) = state.outlets.get_mut(&feed) else { return };
         outlet.active = false;
+        outlet.events = 0;
         let freed = std::mem::take(&mut outlet.queue);
         let signal = Arc::clone(&outlet.signal);
-        state.flowing_since = None;
-        state.sticky.clear();
         drop(state);
         signal.raise();
         discard(freed, DropReason::Stopped);
+    }
+
+    /// The element has stopped: the next stream of batches begins from nothing.
+    pub(super) fn reset(&self) {
+        let mut state = self.0.lock();
+        state.flowing_since = None;
+        let forgotten = std::mem::take(&mut state.sticky);
+        drop(state);
+        drop(forgotten);
     }
 
     /// Hands the items of a batch to their feeds.
@@ -137,7 +154,7 @@ impl Outlets {
         let mut woken = Vec::new();
         for outlet in self.0.lock().outlets.values_mut().filter(|outlet| !outlet.eos) {
             outlet.eos = true;
-            outlet.queue.push_back(Parcel::Event(gst::event::Eos::new()));
+            outlet.push_event(gst::event::Eos::new());
             woken.push(Arc::clone(&outlet.signal));
         }
         for signal in woken {
@@ -154,6 +171,7 @@ impl Outlets {
         };
         if let Some(parcel) = outlet.queue.pop_front() {
             outlet.prerolled |= prerolls(&parcel);
+            outlet.events -= usize::from(matches!(parcel, Parcel::Event(_)));
             return parcel;
         }
         if outlet.prerolled || outlet.closed.is_some() {
@@ -180,27 +198,44 @@ impl Outlets {
         }
     }
 
-    /// Downstream of a pad takes no more: its frames are dropped from here on.
-    pub(super) fn close(&self, feed: u32, reason: DropReason) {
-        let mut state = self.0.lock();
-        let Some(outlet) = state.outlets.get_mut(&feed) else { return };
-        outlet.closed = Some(reason);
-        let freed = std::mem::take(&mut outlet.queue);
-        drop(state);
-        discard(freed, reason);
+    /// Which downstream a pad has; see [`Self::close`].
+    pub(super) fn links(&self, feed: u32) -> u64 {
+        self.0.lock().outlets.get(&feed).map_or(0, |outlet| outlet.links)
     }
 
-    /// A pad is linked again: its feed flows again.
+    /// Downstream of a pad, while it was the one of `links`, has said that it takes no more: its frames are
+    /// dropped from here on. Events stay: another downstream needs them.
+    pub(super) fn close(&self, feed: u32, links: u64, error: gst::FlowError) {
+        let mut state = self.0.lock();
+        let Some(outlet) = state.outlets.get_mut(&feed).filter(|outlet| outlet.links == links) else {
+            return;
+        };
+        outlet.closed = Some(error);
+        let is_event = |parcel: &Parcel| matches!(parcel, Parcel::Event(_));
+        let (events, freed) = std::mem::take(&mut outlet.queue).into_iter().partition(is_event);
+        outlet.queue = events;
+        drop(state);
+        discard(freed, reason_of(error));
+    }
+
+    /// A pad may have got another downstream: its feed flows again.
     pub(super) fn reopen(&self, feed: u32) {
         if let Some(outlet) = self.0.lock().outlets.get_mut(&feed) {
             outlet.closed = None;
+            outlet.links += 1;
         }
     }
 
-    /// Whether every pad there is has been closed by its downstream.
-    pub(super) fn all_closed(&self) -> bool {
-        let state = self.0.lock();
-        !state.outlets.is_empty() && state.outlets.values().all(|outlet| outlet.closed.is_some())
+    /// What upstream hears: a failure only once every pad there is has been closed, then the gravest.
+    pub(super) fn flow(&self) -> Result<gst::FlowSuccess, gst::FlowError> {
+        let mut worst = None;
+        for outlet in self.0.lock().outlets.values() {
+            let Some(error) = outlet.closed else { return Ok(gst::FlowSuccess::Ok) };
+            if worst.is_none_or(|worst| gravity(worst) < gravity(error)) {
+                worst = Some(error);
+            }
+        }
+        worst.map_or(Ok(gst::FlowSuccess::Ok), Err)
     }
 
     pub(super) fn counters(&self) -> (Vec<Counters>, u64) {
@@ -227,34 +262,91 @@ impl State {
             Item::Frame(frame) => frame.feed.id.0,
             Item::Event { feed, .. } => feed.id.0,
         };
+        if let Item::Event { event, .. } = &item {
+            keep_sticky(self.sticky.entry(feed).or_default(), event.clone());
+        }
         let Some(outlet) = self.outlets.get_mut(&feed) else {
-            match item {
-                Item::Frame(frame) => {
-                    self.unlinked += 1;
-                    dropped.push((frame, DropReason::Unlinked));
-                }
-                Item::Event { event, .. } => keep_sticky(self.sticky.entry(feed).or_default(), event),
+            if let Item::Frame(frame) = item {
+                self.unlinked += 1;
+                dropped.push((frame, DropReason::Unlinked));
             }
             return;
         };
         match item {
+            Item::Frame(frame) if !outlet.active => dropped.push((frame, DropReason::Stopped)),
             Item::Frame(frame) => {
-                self.flowing_since.get_or_insert(now);
                 match outlet.closed {
-                    Some(reason) => dropped.push((frame, reason)),
+                    Some(error) => dropped.push((frame, reason_of(error))),
                     None => outlet.queue.push_back(Parcel::Frame(frame, label)),
                 }
+                woken.push(Arc::clone(&outlet.signal));
+                if self.flowing_since.is_none() {
+                    // The silence of the others counts from here.
+                    self.flowing_since = Some(now);
+                    woken.extend(self.outlets.values().map(|outlet| Arc::clone(&outlet.signal)));
+                }
             }
+            // The next start begins with what is sticky.
+            Item::Event { .. } if !outlet.active => {}
             Item::Event { event, .. } => {
                 match event.type_() {
                     gst::EventType::Eos => outlet.eos = true,
                     gst::EventType::StreamStart => outlet.eos = false,
                     _ => {}
                 }
-                outlet.queue.push_back(Parcel::Event(event));
+                outlet.push_event(event);
+                woken.push(Arc::clone(&outlet.signal));
             }
         }
-        woken.push(Arc::clone(&outlet.signal));
+    }
+}
+
+impl Outlet {
+    /// Queues an event. Events carry no tickets, so nobody else bounds them while downstream is blocked.
+    fn push_event(&mut self, event: gst::Event) {
+        self.queue.push_back(Parcel::Event(event));
+        self.events += 1;
+        if self.events > MAX_EVENTS {
+            self.compact();
+        }
+    }
+
+    /// Lets the events go that a later one between the same frames makes obsolete, and those that are not
+    /// sticky.
+    fn compact(&mut self) {
+        let mut kept = VecDeque::with_capacity(self.queue.len());
+        let mut run = Vec::new();
+        let mut events = 0;
+        for parcel in std::mem::take(&mut self.queue) {
+            if let Parcel::Event(event) = parcel {
+                keep_sticky(&mut run, event);
+                continue;
+            }
+            events += run.len();
+            kept.extend(run.drain(..).map(Parcel::Event));
+            kept.push_back(parcel);
+        }
+        self.events = events + run.len();
+        kept.extend(run.into_iter().map(Parcel::Event));
+        self.queue = kept;
+    }
+}
+
+/// How a frame counts that downstream did not take.
+pub(super) fn reason_of(error: gst::FlowError) -> DropReason {
+    match error {
+        gst::FlowError::NotLinked => DropReason::Unlinked,
+        _ => DropReason::Downstream,
+    }
+}
+
+/// Which of two answers is the one to hand on.
+fn gravity(error: gst::FlowError) -> u8 {
+    match error {
+        gst::FlowError::NotLinked => 0,
+        gst::FlowError::Eos => 1,
+        gst::FlowError::Flushing => 2,
+        _ => 3,
     }
 }
 
@@ -266,10 +358,13 @@ fn prerolls(parcel: &Parcel) -> bool {
     }
 }
 
-/// Keeps what a pad that is requested later must begin with: the last event of each sticky kind.
+/// Keeps what a pad that starts later must begin with: the last event of each sticky kind.
 fn keep_sticky(kept: &mut Vec<gst::Event>, event: gst::Event) {
-    if event.type_() == gst::EventType::StreamStart {
-        kept.clear();
+    match event.type_() {
+        gst::EventType::StreamStart => kept.clear(),
+        // Only a flush lets a stream go on after its end.
+        gst::EventType::Segment => kept.retain(|old| old.type_() != gst::EventType::Eos),
+        _ => {}
     }
     if !event.is_sticky() {
         return;
