@@ -18,3 +18,5 @@ mod inference;
 mod nvsink;
 // The pipelines and examples that documentation and scripts show.
 mod pipelines;
+// What is not in the plan: swapped consumers, flushes, lies.
+mod robustness;
