@@ -72,6 +72,9 @@ struct Hold(gst::Pad, gst::PadProbeId);
 
 impl Hold {
     fn new(rig: &Rig, hand: &Hand) -> Self {
+        // Whatever was on its way has passed when this frame has.
+        hand.push(&grey()).expect("it flows");
+        hand.pull();
         let pad = rig.batcher.static_pad("src").expect("a pad");
         let (here, there) = std::sync::mpsc::channel();
         let id = pad
@@ -337,9 +340,8 @@ fn a_video_meta_that_lies_fails_its_frame_and_no_other() {
     for (number, lie) in (0..).zip(lies) {
         let mut buffer = painter.paint(0, 255);
         let writable = buffer.get_mut().expect("one owner");
-        let format = (VideoFormat::I420, 320, 240);
         let flags = gst_video::VideoFrameFlags::empty();
-        gst_video::VideoMeta::add(writable, flags, format.0, format.1, format.2).expect("a meta");
+        gst_video::VideoMeta::add(writable, flags, VideoFormat::I420, 320, 240).expect("a meta");
         lie(writable);
         rig.push(0, buffer, number * gst::ClockTime::MSECOND);
         let facts = facts(&rig.pull(0));
@@ -391,10 +393,9 @@ fn odd_timestamps_and_segments_pass_untouched() {
     assert!(hand.pad.push_event(gst::event::Gap::builder(gst::ClockTime::SECOND).build()));
     assert!(hand.pad.push_event(gst::event::Eos::new()));
     assert_eq!(hand.push(&grey()), Err(gst::FlowError::Eos));
-    // A new stream makes the ended feed run again.
+    // A new stream makes the ended feed run again. (The sinks of GStreamer 1.22.0 do not.)
     hand.begin("two", &grey());
     hand.push(&grey()).expect("it flows again");
-    hand.pull();
 }
 
 #[test]

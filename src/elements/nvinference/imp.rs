@@ -225,8 +225,14 @@ impl ElementImpl for NvInference {
             _ => {}
         }
         let done = self.parent_change_state(transition)?;
-        if transition == gst::StateChange::ReadyToNull {
-            *lock(&self.runtime) = None;
+        match transition {
+            // Not before the sink pad is inactive: a buffer on its way must find the stream it belongs to.
+            gst::StateChange::PausedToReady => {
+                *lock(&self.stream) = Stream::None;
+                lock(&self.preprocessors).clear();
+            }
+            gst::StateChange::ReadyToNull => *lock(&self.runtime) = None,
+            _ => {}
         }
         Ok(done)
     }
@@ -321,8 +327,6 @@ impl NvInference {
             if thread.is_some_and(|thread| !thread.stop(JOIN_TIMEOUT)) {
                 gst::warning!(CAT, imp = self, "The thread is blocked downstream; letting go of it");
             }
-            *lock(&self.stream) = Stream::None;
-            lock(&self.preprocessors).clear();
             return Ok(());
         }
         *lock(&self.interrupt) = Interrupt::new();
