@@ -93,6 +93,12 @@ pub(super) fn running_time(
     if has_origin { segment.to_running_time(pts) } else { None }
 }
 
+/// Answers a caps query of a pad that takes or gives `caps`.
+pub(super) fn answer_caps(query: &mut gst::query::Caps, caps: &gst::Caps) {
+    let answer = query.filter().map(|filter| filter.intersect_with_mode(caps, gst::CapsIntersectMode::First));
+    query.set_result(answer.as_ref().unwrap_or(caps));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

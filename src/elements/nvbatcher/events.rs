@@ -131,12 +131,7 @@ impl NvBatcher {
     pub(super) fn sink_query(&self, pad: &super::NvBatcherSinkPad, query: &mut gst::QueryRef) -> bool {
         match query.view_mut() {
             gst::QueryViewMut::Caps(query) => {
-                let caps = pad.pad_template_caps();
-                let answer = query.filter().map_or_else(
-                    || caps.clone(),
-                    |filter| filter.intersect_with_mode(&caps, gst::CapsIntersectMode::First),
-                );
-                query.set_result(&answer);
+                video::answer_caps(query, &pad.pad_template_caps());
                 true
             }
             // The caps event itself refuses what the pad does not take, and can say why; a refusal here would

@@ -48,12 +48,7 @@ impl NvInference {
             // Whatever comes in goes out unchanged: what downstream takes decides.
             gst::QueryViewMut::Caps(query) => {
                 let template = pad.pad_template_caps();
-                let taken = self.srcpad.peer_query_caps(Some(&template));
-                let answer = query.filter().map_or_else(
-                    || taken.clone(),
-                    |filter| filter.intersect_with_mode(&taken, gst::CapsIntersectMode::First),
-                );
-                query.set_result(&answer);
+                video::answer_caps(query, &self.srcpad.peer_query_caps(Some(&template)));
                 true
             }
             // The caps event refuses what the pad does not take, and can say why.

@@ -231,12 +231,7 @@ impl NvUnbatcher {
         match query.view_mut() {
             gst::QueryViewMut::Latency(_) => self.sinkpad.peer_query(query),
             gst::QueryViewMut::Caps(query) => {
-                let caps = pad.current_caps().unwrap_or_else(|| pad.pad_template_caps());
-                let answer = query.filter().map_or_else(
-                    || caps.clone(),
-                    |filter| filter.intersect_with_mode(&caps, gst::CapsIntersectMode::First),
-                );
-                query.set_result(&answer);
+                video::answer_caps(query, &pad.current_caps().unwrap_or_else(|| pad.pad_template_caps()));
                 true
             }
             gst::QueryViewMut::Position(_)
