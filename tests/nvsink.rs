@@ -44,6 +44,8 @@ impl Bench {
     fn start(sink: NvSink) -> Self {
         let bus = gst::Bus::new();
         sink.set_bus(Some(&bus));
+        // A harness plays in one step and has no way to wait for a preroll.
+        sink.by_name("appsink").unwrap().set_property("async", false);
         let mut harness = Harness::with_element(&sink, Some("sink"), None);
         harness.set_src_caps_str("video/x-raw,format=GRAY8,width=64,height=32,framerate=30/1");
         harness.play();

@@ -114,7 +114,11 @@ impl Default for NvSink {
             .name("appsink")
             .caps(&any_video())
             .sync(false)
-            .async_(false)
+            // Prerolls like any sink. Without, the last ASYNC_DONE of a pipeline with decodebin comes from a
+            // thread that may clear GstBin's note of PLAYING after the application has gone there, and EOS
+            // is then never posted (GStreamer 1.22: `filesrc ! decodebin ! fakesink async=false`). A silent
+            // feed holds nothing up: nvunbatcher sends it a GAP.
+            .async_(true)
             .enable_last_sample(false)
             .max_buffers(1)
             // Samples are taken as they come; EOS waits for the worker, with a bound.
