@@ -8,15 +8,23 @@ mod architecture;
 mod bad_input;
 // Batches form, frames come back, feeds begin and end.
 mod batching;
+// Programs of their own: the plugin as a file, without ONNX Runtime, interrupted.
+mod command_line;
 // Every result is that of its own frame.
 mod identity;
 // What the elements say of themselves, and the page made of it.
 mod inspect;
 // Models of every kind, failing ones, and plain video.
 mod inference;
+// States, pads that come and go, and what must be left behind: nothing.
+mod lifecycle;
 // The sink that gives one record per frame.
 mod nvsink;
 // The pipelines and examples that documentation and scripts show.
 mod pipelines;
 // What is not in the plan: swapped consumers, flushes, lies.
 mod robustness;
+// The shipped detector on real clips.
+mod real_video;
+// How long frames wait for their batch.
+mod timing;

@@ -5,8 +5,11 @@ pub(crate) mod frames;
 pub(crate) mod rig;
 
 use gst::prelude::*;
+use gstnextvision::clock;
+use gstnextvision::output::FrameFacts;
 use std::path::PathBuf;
 use std::sync::Once;
+use std::time::Duration;
 
 /// Longest wait for anything that must happen. A test never waits for time to pass, only for events, and fails
 /// when one has not come by then.
@@ -99,6 +102,30 @@ pub(crate) fn assert_ledger(object: &impl IsA<glib::Object>) {
 pub(crate) fn records(path: &std::path::Path) -> Vec<serde_json::Value> {
     let text = std::fs::read_to_string(path).expect("the file of records");
     text.lines().map(|line| serde_json::from_str(line).expect("a JSON object in each line")).collect()
+}
+
+/// The `nv-frame` facts of a sample.
+pub(crate) fn facts(sample: &gst::Sample) -> FrameFacts {
+    gstnextvision::meta::frame::read(sample.buffer().expect("a frame")).expect("the facts of a frame")
+}
+
+/// Waits for what another thread is about to do and tells nobody of, such as its own end.
+pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = clock::now().saturating_add(PATIENCE.into());
+    while !holds() {
+        assert!(clock::now() < deadline, "not within {PATIENCE}: {what}");
+        std::thread::park_timeout(Duration::from_millis(1));
+    }
+}
+
+/// The plugin as a file, as `./dev` has built it.
+pub(crate) fn plugin_file() -> PathBuf {
+    const FILE: &str = "libgstnextvision.so";
+    let path = std::env::var_os("GST_PLUGIN_PATH").unwrap_or_default();
+    let mut files = std::env::split_paths(&path).map(|folder| folder.join(FILE));
+    files.find(|file| file.is_file()).unwrap_or_else(|| {
+        panic!("no {FILE} in GST_PLUGIN_PATH={path:?}; ./dev test builds it and sets that")
+    })
 }
 
 /// `gst-launch-1.0` with the plugin that `./dev` has built, for what must run in a process of its own.

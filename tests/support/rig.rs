@@ -11,6 +11,19 @@ pub(crate) struct RigFeed {
     pub(crate) sink_pad: gst::Pad,
 }
 
+/// See [`Rig::hold_batches`].
+pub(crate) struct HeldBatches {
+    pad: gst::Pad,
+    probe: gst::PadProbeId,
+}
+
+impl HeldBatches {
+    /// Lets them go.
+    pub(crate) fn release(self) {
+        self.pad.remove_probe(self.probe);
+    }
+}
+
 /// A pipeline of feeds.
 pub(crate) struct Rig {
     pub(crate) pipeline: gst::Pipeline,
@@ -46,6 +59,7 @@ impl Rig {
             .is_live(live)
             .block(true)
             .max_buffers(4)
+            .max_bytes(0)
             .build();
         let sink = AppSink::builder().sync(false).async_(false).build();
         self.pipeline
@@ -59,6 +73,14 @@ impl Rig {
         src_pad.link(&sink.static_pad("sink").expect("a pad")).expect("they link");
         self.feeds.push(RigFeed { source, sink, sink_pad });
         number
+    }
+
+    /// Keeps batches from leaving the batcher, so that feeds can fill their queues first.
+    pub(crate) fn hold_batches(&self) -> HeldBatches {
+        let pad = self.batcher.static_pad("src").expect("a pad");
+        let kind = gst::PadProbeType::BLOCK | gst::PadProbeType::BUFFER;
+        let probe = pad.add_probe(kind, |_, _| gst::PadProbeReturn::Ok).expect("a probe that stays");
+        HeldBatches { pad, probe }
     }
 
     pub(crate) fn play(&self) {

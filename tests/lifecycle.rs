@@ -1,0 +1,259 @@
+//! States, pads that come and go, and what must be left behind: nothing.
+
+use crate::support::frames::Painter;
+use crate::support::rig::Rig;
+use crate::support::{
+    PATIENCE, assert_ledger, clip, eventually, facts, launch, stat, tiny_model, wait_for_eos,
+};
+use gst::prelude::*;
+use gst_video::VideoFormat;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::channel;
+
+fn grey() -> Painter {
+    Painter::new(VideoFormat::Gray8, 64, 64)
+}
+
+/// What a process has of the system: threads, ours among them, and file descriptors.
+#[derive(Clone, Copy, Debug)]
+struct Holdings {
+    threads: usize,
+    threads_of_ours: usize,
+    descriptors: usize,
+}
+
+impl Holdings {
+    fn now() -> Self {
+        let list = |path: &str| std::fs::read_dir(path).expect("Linux").flatten();
+        // A thread may end between the two looks.
+        let names =
+            list("/proc/self/task").filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok());
+        let names: Vec<_> = names.collect();
+        Self {
+            threads: names.len(),
+            threads_of_ours: names.iter().filter(|name| name.starts_with("nv-")).count(),
+            descriptors: list("/proc/self/fd").count(),
+        }
+    }
+
+    /// Waits until there is no more than this. Threads of GLib's pool end by themselves when they have been idle
+    /// for 15 s; ONNX Runtime keeps a thread of its own, which has the name of the one that started it.
+    fn wait_for_no_more(self) {
+        eventually("no more threads and descriptors than after the first cycles", || {
+            let now = Self::now();
+            now.threads <= self.threads
+                && now.threads_of_ours <= self.threads_of_ours
+                && now.descriptors <= self.descriptors
+        });
+    }
+}
+
+fn play_and_preroll(pipeline: &gst::Pipeline) {
+    pipeline.set_state(gst::State::Playing).expect("it plays");
+    pipeline.state(PATIENCE).0.expect("it plays");
+}
+
+fn two_feeds(folder: &tempfile::TempDir) -> gst::Pipeline {
+    let branch = |feed: u32| {
+        let file = folder.path().join(feed.to_string());
+        format!(
+            "videotestsrc ! b.sink_{feed} u.src_{feed} ! nvsink name=s{feed} location={} ",
+            file.display()
+        )
+    };
+    launch(&format!(
+        "nvbatcher name=b ! nvinference model={} ! nvunbatcher name=u {} {}",
+        tiny_model("brightest"),
+        branch(0),
+        branch(1)
+    ))
+}
+
+#[test]
+fn fifty_cycles_of_ready_and_playing_leave_no_thread_and_no_descriptor_behind() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let pipeline = two_feeds(&folder);
+    let cycle = || {
+        play_and_preroll(&pipeline);
+        let received = |sink: &str| stat(&pipeline.by_name(sink).expect("a sink"), "received");
+        let before = (received("s0"), received("s1"));
+        eventually("both feeds flow", || received("s0") > before.0 && received("s1") > before.1);
+        pipeline.set_state(gst::State::Ready).expect("it stops");
+    };
+    (0..2).for_each(|_| cycle());
+    let first = Holdings::now();
+    (0..50).for_each(|_| cycle());
+    first.wait_for_no_more();
+    pipeline.set_state(gst::State::Null).expect("it stops");
+    assert_ledger(&pipeline.by_name("b").expect("the batcher"));
+}
+
+/// Two clips whose decoders come anew each time the pipeline starts.
+fn two_clips() -> gst::Pipeline {
+    let pipeline = launch(&format!(
+        "nvbatcher name=b ! nvinference model={} ! nvunbatcher name=u \
+         filesrc location={} ! decodebin name=d0  u.src_0 ! nvsink \
+         filesrc location={} ! decodebin name=d1  u.src_1 ! nvsink",
+        tiny_model("brightest"),
+        clip("bikes.mp4"),
+        clip("carphone_pristine.mp4")
+    ));
+    let batcher = pipeline.by_name("b").expect("the batcher");
+    for feed in 0..2 {
+        let sink = batcher.request_pad_simple(&format!("sink_{feed}")).expect("a pad");
+        let decoder = pipeline.by_name(&format!("d{feed}")).expect("a decoder");
+        decoder.connect_pad_added(move |_, src| {
+            src.link(&sink).expect("one video stream in each clip");
+        });
+    }
+    pipeline
+}
+
+#[test]
+fn twenty_cycles_of_null_and_playing_leave_no_thread_and_no_descriptor_behind() {
+    let pipeline = two_clips();
+    let cycle = || {
+        play_and_preroll(&pipeline);
+        pipeline.set_state(gst::State::Null).expect("it stops");
+    };
+    (0..2).for_each(|_| cycle());
+    let first = Holdings::now();
+    (0..20).for_each(|_| cycle());
+    first.wait_for_no_more();
+}
+
+#[test]
+fn a_pipeline_that_ended_plays_again_from_the_start() {
+    let pipeline = launch(&format!(
+        "nvbatcher name=b ! nvinference model={} ! nvunbatcher name=u \
+         videotestsrc num-buffers=7 ! b.sink_0  u.src_0 ! fakesink async=false",
+        tiny_model("brightest")
+    ));
+    let batcher = pipeline.by_name("b").expect("the batcher");
+    for (round, state) in [gst::State::Ready, gst::State::Null, gst::State::Ready].into_iter().enumerate() {
+        pipeline.set_state(gst::State::Playing).expect("it plays");
+        wait_for_eos(&pipeline);
+        assert_eq!(stat(&batcher, "delivered"), 7 * (round as u64 + 1));
+        pipeline.set_state(state).expect("it stops");
+    }
+    pipeline.set_state(gst::State::Null).expect("it stops");
+}
+
+/// Takes a feed out of a stopped rig: its pads are released, its source and sink removed.
+fn remove_feed(rig: &Rig, feed: usize) {
+    let number = feed;
+    let src_pad = rig.unbatcher.static_pad(&format!("src_{number}")).expect("a pad");
+    let parts: [&gst::Element; 2] = [rig.feeds[feed].source.upcast_ref(), rig.feeds[feed].sink.upcast_ref()];
+    for part in parts {
+        part.set_state(gst::State::Null).expect("it stops");
+        rig.pipeline.remove(part).expect("it is there");
+    }
+    rig.batcher.release_request_pad(&rig.feeds[feed].sink_pad);
+    rig.unbatcher.release_request_pad(&src_pad);
+}
+
+fn assert_flows(rig: &Rig, feed: usize, number: u64) {
+    rig.push(feed, grey().paint(number, 255), number * gst::ClockTime::MSECOND);
+    assert_eq!(facts(&rig.pull(feed)).feed as usize, feed);
+}
+
+#[test]
+fn pads_come_before_and_during_playing_and_go_in_ready_and_null() {
+    let mut rig = Rig::new();
+    for _ in 0..2 {
+        rig.add_feed(&grey().caps(), false);
+    }
+    rig.play();
+    assert_flows(&rig, 0, 0);
+    let late = rig.add_feed(&grey().caps(), false);
+    for part in [rig.feeds[late].sink.upcast_ref::<gst::Element>(), rig.feeds[late].source.upcast_ref()] {
+        part.sync_state_with_parent().expect("it plays");
+    }
+    (0..3).for_each(|feed| assert_flows(&rig, feed, 1));
+
+    rig.pipeline.set_state(gst::State::Ready).expect("it stops");
+    remove_feed(&rig, 0);
+    rig.play();
+    (1..3).for_each(|feed| assert_flows(&rig, feed, 2));
+
+    rig.stop();
+    remove_feed(&rig, 1);
+    assert_eq!((rig.batcher.num_sink_pads(), rig.unbatcher.num_src_pads()), (1, 1));
+    rig.play();
+    assert_flows(&rig, 2, 3);
+    rig.end(2);
+    rig.assert_ended(2);
+    wait_for_eos(&rig.pipeline);
+    assert_ledger(&rig.batcher);
+}
+
+#[test]
+fn a_number_whose_pads_were_released_can_be_requested_again() {
+    let mut rig = Rig::new();
+    rig.add_feed(&grey().caps(), false);
+    rig.play();
+    assert_flows(&rig, 0, 0);
+    rig.stop();
+    remove_feed(&rig, 0);
+    rig.feeds.clear();
+    rig.add_feed(&grey().caps(), false);
+    rig.play();
+    assert_flows(&rig, 0, 0);
+}
+
+#[test]
+fn an_element_that_never_started_is_freed_with_its_pads() {
+    crate::support::init();
+    for (factory, request) in [
+        ("nvbatcher", Some("sink_3")),
+        ("nvinference", None),
+        ("nvunbatcher", Some("src_3")),
+        ("nvsink", None),
+    ] {
+        let element = gst::ElementFactory::make(factory).build().expect("a registered element");
+        let pad = request.map(|name| element.request_pad_simple(name).expect("a pad").downgrade());
+        let weak = element.downgrade();
+        drop(element);
+        assert!(weak.upgrade().is_none(), "{factory} lives on");
+        assert!(pad.is_none_or(|pad| pad.upgrade().is_none()), "a pad of {factory} lives on");
+    }
+}
+
+/// Plays three feeds without end until so many frames have passed `element`'s `pad`, then stops at once.
+fn stop_after(frames: u64, element: &str, pad: &str) {
+    let pipeline = launch(&format!(
+        "nvbatcher name=b ! nvinference name=i model={} ! nvunbatcher name=u \
+         videotestsrc ! b.sink_0  u.src_0 ! nvsink \
+         videotestsrc ! b.sink_1  u.src_1 ! nvsink overflow=block \
+         videotestsrc ! b.sink_2",
+        tiny_model("slow_1ms")
+    ));
+    let (reached, was_reached) = channel();
+    let count = AtomicU64::new(0);
+    let pad = pipeline.by_name(element).and_then(|element| element.static_pad(pad)).expect("a pad");
+    pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+        if count.fetch_add(1, Ordering::Relaxed) + 1 == frames {
+            reached.send(()).ok();
+        }
+        gst::PadProbeReturn::Ok
+    });
+    pipeline.set_state(gst::State::Playing).expect("it plays");
+    was_reached.recv_timeout(PATIENCE.into()).expect("frames flow");
+    pipeline.set_state(gst::State::Null).expect("it stops");
+    let batcher = pipeline.by_name("b").expect("the batcher");
+    eventually("no frame is in flight", || stat(&batcher, "in-flight") == 0);
+    assert_ledger(&batcher);
+    drop(batcher);
+    let weak = pipeline.downgrade();
+    drop((pipeline, pad));
+    eventually("the pipeline is freed", || weak.upgrade().is_none());
+}
+
+#[test]
+fn a_pipeline_stops_at_any_point_with_frames_in_flight() {
+    let places = [("b", "sink_0"), ("b", "src"), ("i", "src"), ("u", "src_0"), ("u", "src_1")];
+    for round in 0..20 {
+        let (element, pad) = places[round % places.len()];
+        stop_after(1 + (round as u64 * 7) % 23, element, pad);
+    }
+}
