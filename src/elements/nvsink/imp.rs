@@ -7,9 +7,9 @@ use super::intake::Intake;
 use super::lines::Lines;
 use super::settings::{DEFAULT_QUEUE_CAPACITY, DEFAULT_SHUTDOWN_TIMEOUT, Overflow, Settings};
 use super::worker::Worker;
-use crate::elements::lock;
 use crate::elements::message::HealthReporter;
 use crate::elements::stats::Stats;
+use crate::elements::{self, lock};
 use glib::subclass::{Signal, SignalId};
 use gst::prelude::*;
 use gst::subclass::prelude::*;
@@ -195,7 +195,7 @@ impl ElementImpl for NvSink {
                 "NextVision sink",
                 "Sink/Video/Analytics",
                 "Gives one structured record per frame: JSON Lines, signal or pull",
-                "NextVision developers",
+                elements::AUTHOR,
             )
         });
         Some(&METADATA)
