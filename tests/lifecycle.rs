@@ -2,11 +2,10 @@
 
 use crate::support::frames::Painter;
 use crate::support::rig::Rig;
-use crate::support::{
-    PATIENCE, assert_ledger, clip, eventually, facts, launch, stat, tiny_model, wait_for_eos,
-};
+use crate::support::{PATIENCE, assert_ledger, eventually, facts, launch, stat, tiny_model, wait_for_eos};
 use gst::prelude::*;
 use gst_video::VideoFormat;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::channel;
 
@@ -14,36 +13,37 @@ fn grey() -> Painter {
     Painter::new(VideoFormat::Gray8, 64, 64)
 }
 
-/// What a process has of the system: threads, ours among them, and file descriptors.
-#[derive(Clone, Copy, Debug)]
+/// What a process has of the system.
+#[derive(Debug)]
 struct Holdings {
-    threads: usize,
-    threads_of_ours: usize,
-    descriptors: usize,
+    threads: Vec<String>,
+    descriptors: Vec<PathBuf>,
 }
 
 impl Holdings {
     fn now() -> Self {
-        let list = |path: &str| std::fs::read_dir(path).expect("Linux").flatten();
-        // A thread may end between the two looks.
-        let names =
-            list("/proc/self/task").filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok());
-        let names: Vec<_> = names.collect();
+        let list = |path: &str| std::fs::read_dir(path).expect("Linux").flatten().map(|entry| entry.path());
+        // One may end between the two looks.
         Self {
-            threads: names.len(),
-            threads_of_ours: names.iter().filter(|name| name.starts_with("nv-")).count(),
-            descriptors: list("/proc/self/fd").count(),
+            threads: list("/proc/self/task")
+                .filter_map(|task| std::fs::read_to_string(task.join("comm")).ok())
+                .map(|name| name.trim_end().to_owned())
+                .collect(),
+            descriptors: list("/proc/self/fd").filter_map(|file| std::fs::read_link(file).ok()).collect(),
         }
+    }
+
+    fn threads_of_ours(&self) -> usize {
+        self.threads.iter().filter(|name| name.starts_with("nv-")).count()
     }
 
     /// Waits until there is no more than this. Threads of GLib's pool end by themselves when they have been idle
     /// for 15 s; ONNX Runtime keeps a thread of its own, which has the name of the one that started it.
-    fn wait_for_no_more(self) {
-        eventually("no more threads and descriptors than after the first cycles", || {
-            let now = Self::now();
-            now.threads <= self.threads
-                && now.threads_of_ours <= self.threads_of_ours
-                && now.descriptors <= self.descriptors
+    fn wait_for_no_more(&self) {
+        eventually(&format!("no more than {self:?}"), Self::now, |now| {
+            now.threads.len() <= self.threads.len()
+                && now.threads_of_ours() <= self.threads_of_ours()
+                && now.descriptors.len() <= self.descriptors.len()
         });
     }
 }
@@ -69,56 +69,35 @@ fn two_feeds(folder: &tempfile::TempDir) -> gst::Pipeline {
     ))
 }
 
+/// Plays until both feeds have given a record, then stops. An appsink keeps its last buffer, and with it the pool
+/// that has descriptors: from the first record on there is one in every sink.
+fn cycle(pipeline: &gst::Pipeline, stop_in: gst::State) {
+    let received = || ["s0", "s1"].map(|sink| stat(&pipeline.by_name(sink).expect("a sink"), "received"));
+    play_and_preroll(pipeline);
+    let before = received();
+    eventually("both feeds flow", received, |now| now[0] > before[0] && now[1] > before[1]);
+    pipeline.set_state(stop_in).expect("it stops");
+}
+
 #[test]
 fn fifty_cycles_of_ready_and_playing_leave_no_thread_and_no_descriptor_behind() {
     let folder = tempfile::tempdir().expect("a folder");
     let pipeline = two_feeds(&folder);
-    let cycle = || {
-        play_and_preroll(&pipeline);
-        let received = |sink: &str| stat(&pipeline.by_name(sink).expect("a sink"), "received");
-        let before = (received("s0"), received("s1"));
-        eventually("both feeds flow", || received("s0") > before.0 && received("s1") > before.1);
-        pipeline.set_state(gst::State::Ready).expect("it stops");
-    };
-    (0..2).for_each(|_| cycle());
+    (0..2).for_each(|_| cycle(&pipeline, gst::State::Ready));
     let first = Holdings::now();
-    (0..50).for_each(|_| cycle());
+    (0..50).for_each(|_| cycle(&pipeline, gst::State::Ready));
     first.wait_for_no_more();
     pipeline.set_state(gst::State::Null).expect("it stops");
     assert_ledger(&pipeline.by_name("b").expect("the batcher"));
 }
 
-/// Two clips whose decoders come anew each time the pipeline starts.
-fn two_clips() -> gst::Pipeline {
-    let pipeline = launch(&format!(
-        "nvbatcher name=b ! nvinference model={} ! nvunbatcher name=u \
-         filesrc location={} ! decodebin name=d0  u.src_0 ! nvsink \
-         filesrc location={} ! decodebin name=d1  u.src_1 ! nvsink",
-        tiny_model("brightest"),
-        clip("bikes.mp4"),
-        clip("carphone_pristine.mp4")
-    ));
-    let batcher = pipeline.by_name("b").expect("the batcher");
-    for feed in 0..2 {
-        let sink = batcher.request_pad_simple(&format!("sink_{feed}")).expect("a pad");
-        let decoder = pipeline.by_name(&format!("d{feed}")).expect("a decoder");
-        decoder.connect_pad_added(move |_, src| {
-            src.link(&sink).expect("one video stream in each clip");
-        });
-    }
-    pipeline
-}
-
 #[test]
 fn twenty_cycles_of_null_and_playing_leave_no_thread_and_no_descriptor_behind() {
-    let pipeline = two_clips();
-    let cycle = || {
-        play_and_preroll(&pipeline);
-        pipeline.set_state(gst::State::Null).expect("it stops");
-    };
-    (0..2).for_each(|_| cycle());
+    let folder = tempfile::tempdir().expect("a folder");
+    let pipeline = two_feeds(&folder);
+    (0..2).for_each(|_| cycle(&pipeline, gst::State::Null));
     let first = Holdings::now();
-    (0..20).for_each(|_| cycle());
+    (0..20).for_each(|_| cycle(&pipeline, gst::State::Null));
     first.wait_for_no_more();
 }
 
@@ -241,12 +220,12 @@ fn stop_after(frames: u64, element: &str, pad: &str) {
     was_reached.recv_timeout(PATIENCE.into()).expect("frames flow");
     pipeline.set_state(gst::State::Null).expect("it stops");
     let batcher = pipeline.by_name("b").expect("the batcher");
-    eventually("no frame is in flight", || stat(&batcher, "in-flight") == 0);
+    eventually("no frame is in flight", || stat(&batcher, "in-flight"), |frames| *frames == 0);
     assert_ledger(&batcher);
     drop(batcher);
     let weak = pipeline.downgrade();
     drop((pipeline, pad));
-    eventually("the pipeline is freed", || weak.upgrade().is_none());
+    eventually("the pipeline is freed", || weak.upgrade().is_some(), |alive| !alive);
 }
 
 #[test]

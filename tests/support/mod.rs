@@ -109,11 +109,19 @@ pub(crate) fn facts(sample: &gst::Sample) -> FrameFacts {
     gstnextvision::meta::frame::read(sample.buffer().expect("a frame")).expect("the facts of a frame")
 }
 
-/// Waits for what another thread is about to do and tells nobody of, such as its own end.
-pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+/// Looks until what it sees holds: for what another thread is about to do and tells nobody of, such as its own end.
+pub(crate) fn eventually<T: std::fmt::Debug>(
+    what: &str,
+    mut look: impl FnMut() -> T,
+    holds: impl Fn(&T) -> bool,
+) {
     let deadline = clock::now().saturating_add(PATIENCE.into());
-    while !holds() {
-        assert!(clock::now() < deadline, "not within {PATIENCE}: {what}");
+    loop {
+        let seen = look();
+        if holds(&seen) {
+            return;
+        }
+        assert!(clock::now() < deadline, "not within {PATIENCE}: {what}; last seen {seen:?}");
         std::thread::park_timeout(Duration::from_millis(1));
     }
 }
