@@ -432,8 +432,10 @@ fn stopping_releases_a_blocked_sink_and_delivers_what_is_queued() {
     let blocked = Blocked::start();
     let pipeline = blocked.pipeline.clone();
     let stop = std::thread::Builder::new().spawn(move || pipeline.set_state(gst::State::Ready)).unwrap();
+    // The fourth frame is on its way into the sink: the stop turns it away there, or before it gets in.
     let before = clock::now();
-    while stat(&blocked.sink, "discarded") == 0 {
+    let pad = blocked.sink.static_pad("sink").unwrap();
+    while stat(&blocked.sink, "discarded") == 0 && pad.is_active() {
         assert!(clock::now().since(before) < SOON, "the fourth frame still waits for room");
         std::thread::yield_now();
     }
@@ -441,8 +443,10 @@ fn stopping_releases_a_blocked_sink_and_delivers_what_is_queued() {
         blocked.gate.leave();
     }
     stop.join().unwrap().unwrap();
-    assert_eq!((stat(&blocked.sink, "delivered"), stat(&blocked.sink, "discarded")), (3, 1));
-    assert_eq!((stat(&blocked.sink, "received"), stat(&blocked.sink, "queue-level")), (4, 0));
+    let discarded = stat(&blocked.sink, "discarded");
+    assert!(discarded <= 1, "{discarded}");
+    assert_eq!(stat(&blocked.sink, "delivered"), 3);
+    assert_eq!((stat(&blocked.sink, "received"), stat(&blocked.sink, "queue-level")), (3 + discarded, 0));
 }
 
 #[test]
