@@ -433,6 +433,8 @@ impl State {
     fn assemble(&mut self, batch: Batch, now: Monotonic) -> (meta::Batch, Vec<Arc<Signal>>) {
         let Batch { id, frames, reason } = batch;
         let size = frames.iter().filter(|chosen| chosen.infer).count();
+        // A frame may have come between the look at the clock and the lock.
+        let closed = frames.iter().map(|chosen| chosen.arrival).fold(now, Monotonic::max);
         let mut items = Vec::with_capacity(frames.len());
         let mut freed = Vec::new();
         let mut slot = 0;
@@ -447,7 +449,7 @@ impl State {
             lane.take_events(&mut items);
         }
         let size = u32::try_from(size).unwrap_or(u32::MAX);
-        let label = Label { id, size, reason, closed: now };
+        let label = Label { id, size, reason, closed };
         (meta::Batch { label: Some(label), items }, freed)
     }
 }
