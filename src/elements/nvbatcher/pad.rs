@@ -125,7 +125,8 @@ impl NvBatcherSinkPad {
 
     /// What the batch core is to do with this feed.
     pub(super) fn options(&self, live: bool) -> FeedOptions {
-        let settings = lock(&self.settings).clone();
+        // Asked for every frame: nothing is cloned.
+        let settings = lock(&self.settings);
         FeedOptions {
             max_size_buffers: settings.max_size_buffers as usize,
             max_in_flight: settings.max_in_flight,
