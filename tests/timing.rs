@@ -12,10 +12,10 @@ use std::time::Duration;
 
 /// Two seconds.
 const FRAMES: u32 = 60;
-/// Time of the first frame, in nanoseconds: late enough that a live source waits for it, and does not begin
-/// whenever it is ready.
-const START: u32 = 1_000_000_000;
-const MAX_LATENCY: Duration = Duration::from_millis(20);
+/// Delay of the first feed, in nanoseconds: more than live sources differ in when they start.
+const DELAY: u32 = 500_000_000;
+/// Two neighbours in time share a batch in it, all four feeds, 25 ms apart, do not: deadlines decide.
+const MAX_LATENCY: Duration = Duration::from_millis(10);
 /// Late wake-ups that a busy machine gives often.
 const NOISE: Duration = Duration::from_millis(5);
 
@@ -23,11 +23,11 @@ const NOISE: Duration = Duration::from_millis(5);
 fn watch_live_feeds(feeds: u32) -> (gst::Pipeline, Vec<FrameFacts>) {
     let branches: String = (0..feeds)
         .map(|feed| {
-            let offset = START + feed * 33_333_333 / feeds;
+            let delay = DELAY + feed * 33_333_333 / feeds;
             format!(
-                " videotestsrc is-live=true num-buffers={FRAMES} timestamp-offset={offset} \
-                 ! video/x-raw,format=GRAY8,width=64,height=64,framerate=30/1 ! b.sink_{feed} \
-                 u.src_{feed} ! appsink name=sink{feed} sync=false async=false"
+                " videotestsrc is-live=true num-buffers={FRAMES} \
+                 ! video/x-raw,format=GRAY8,width=64,height=64,framerate=30/1 ! clocksync ts-offset={delay} \
+                 ! b.sink_{feed}  u.src_{feed} ! appsink name=sink{feed} sync=false async=false"
             )
         })
         .collect();
@@ -90,6 +90,9 @@ fn batches_of_four_live_feeds_close_when_all_are_in_or_the_oldest_is_due() {
         let reason = facts.close_reason.as_str();
         assert!(["full", "all-ready", "deadline", "eos"].contains(&reason), "{reason}");
     }
+    let by_deadline = frames.iter().filter(|facts| facts.close_reason == "deadline").count();
+    println!("{by_deadline} frames in batches that closed by deadline");
+    assert!(by_deadline > 0, "no deadline decided anything");
     // A deadline counts from the arrival of the oldest frame in the batch: it is never early.
     for batch in frames.iter().filter(|facts| facts.close_reason == "deadline").map(|facts| facts.batch_id) {
         let members: Vec<_> = frames.iter().filter(|facts| facts.batch_id == batch).cloned().collect();
