@@ -1,184 +1,218 @@
-//! The element message `nv-health`: how every element says what went wrong, or right again.
+//! Health messages on the bus: from [`Message`] to the element message `nv-health` and back, and the reporter every
+//! element has.
 
+use crate::clock;
+use crate::health::{self, Burst, Coalescer, Due, Event, Message, ParseError, Value};
 use crate::meta::text::without_nul;
-use crate::time::Monotonic;
+use glib::prelude::*;
 use gst::prelude::*;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use parking_lot::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// Name of the message's structure.
-pub(crate) const NAME: &str = "nv-health";
-
-/// Shortest time between two messages about one kind of event.
-const MIN_INTERVAL: Duration = Duration::from_secs(1);
-
-/// How much an event matters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Severity {
-    /// Something was lost or late; the pipeline goes on.
-    Warning,
-    /// A part of the pipeline is out of service.
-    Error,
-}
-
-impl Severity {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Warning => "warning",
-            Self::Error => "error",
-        }
-    }
-}
-
-/// One health event.
-#[derive(Debug)]
-pub(crate) struct Health<'a> {
-    /// What happened, in kebab-case.
-    pub(crate) event: &'static str,
-    /// How much it matters.
-    pub(crate) severity: Severity,
-    /// The feed it happened to; `None` if to none in particular.
-    pub(crate) feed_id: Option<&'a str>,
-    /// Occurrences folded into this message, and since the start.
-    pub(crate) burst: Burst,
-    /// The event's own fields.
-    pub(crate) fields: Vec<(&'static str, glib::SendValue)>,
-}
-
-impl Health<'_> {
-    fn structure(self, element: &gst::Element, sequence: u64) -> gst::Structure {
-        let running_time = element.current_running_time().map(gst::ClockTime::nseconds);
-        let mut structure = gst::Structure::builder(NAME)
-            .field("event", self.event)
-            .field("severity", self.severity.as_str())
-            .field("element", element.name())
-            .field("sequence", sequence)
-            .field("running-time", running_time.unwrap_or(u64::MAX))
-            .field("count", self.burst.count)
-            .field("total", self.burst.total)
+impl From<Message> for gst::Structure {
+    fn from(message: Message) -> Self {
+        let text = |text: &str| without_nul(text).into_owned();
+        let mut structure = Self::builder(health::NAME)
+            .field("event", message.event.name())
+            .field("severity", message.event.severity().as_str())
+            .field("element", text(&message.element))
+            .field("sequence", message.sequence)
+            .field("running-time", message.running_time.unwrap_or(u64::MAX))
+            .field("count", message.burst.count)
+            .field("total", message.burst.total)
             .build();
-        structure.set_if_some("feed-id", self.feed_id.map(|feed_id| without_nul(feed_id).into_owned()));
-        for (name, value) in self.fields {
-            structure.set_value(name, value);
+        structure.set_if_some("feed-id", message.feed_id.as_deref().map(text));
+        for (name, value) in message.event.into_fields() {
+            structure.set_value(name, to_send_value(value));
         }
         structure
     }
 }
 
-/// Posts the health messages of one element and numbers them.
+impl TryFrom<&gst::StructureRef> for Message {
+    type Error = ParseError;
+
+    fn try_from(structure: &gst::StructureRef) -> Result<Self, ParseError> {
+        let text = |name| structure.get::<String>(name).ok();
+        let number = |name| structure.get::<u64>(name).unwrap_or_default();
+        let event = Event::parse(&text("event").unwrap_or_default(), |name| {
+            structure.value(name).ok().and_then(|value| from_value(value))
+        })?;
+        Ok(Self {
+            event,
+            feed_id: text("feed-id"),
+            element: text("element").unwrap_or_default(),
+            sequence: number("sequence"),
+            running_time: Some(number("running-time")).filter(|nanos| *nanos != u64::MAX),
+            burst: Burst { count: number("count"), total: number("total") },
+        })
+    }
+}
+
+/// The health message that a bus message carries; `None` if it carries another one.
+#[must_use]
+pub fn health_of(message: &gst::MessageRef) -> Option<Result<Message, ParseError>> {
+    let gst::MessageView::Element(element) = message.view() else { return None };
+    let structure = element.structure().filter(|structure| structure.name() == health::NAME)?;
+    Some(Message::try_from(structure))
+}
+
+fn to_send_value(value: Value) -> glib::SendValue {
+    match value {
+        Value::U32(value) => value.to_send_value(),
+        Value::U64(value) => value.to_send_value(),
+        Value::F64(value) => value.to_send_value(),
+        Value::Flag(value) => value.to_send_value(),
+        Value::Text(value) => without_nul(&value).to_send_value(),
+        Value::Texts(values) => {
+            gst::Array::new(values.iter().map(|value| without_nul(value).into_owned())).to_send_value()
+        }
+    }
+}
+
+fn from_value(value: &glib::Value) -> Option<Value> {
+    let texts = |array: gst::Array| {
+        let texts = array.as_slice().iter().map(|value| value.get::<String>().ok());
+        texts.collect::<Option<Vec<_>>>()
+    };
+    None.or_else(|| value.get::<u32>().ok().map(Value::U32))
+        .or_else(|| value.get::<u64>().ok().map(Value::U64))
+        .or_else(|| value.get::<f64>().ok().map(Value::F64))
+        .or_else(|| value.get::<bool>().ok().map(Value::Flag))
+        .or_else(|| value.get::<String>().ok().map(Value::Text))
+        .or_else(|| value.get::<gst::Array>().ok().and_then(texts).map(Value::Texts))
+}
+
+/// Posts the health messages of one element, at most one per kind, feed and second, and numbers them.
+///
+/// Call it without any lock held: handlers may run in the calling thread.
 #[derive(Debug, Default)]
 pub(crate) struct HealthReporter {
     posted: AtomicU64,
+    /// Whether the coalescer may hold something unreported, so that [`Self::catch_up`] costs nothing.
+    pending: AtomicBool,
+    coalescer: Mutex<Coalescer>,
 }
 
 impl HealthReporter {
-    /// Posts `health` on the bus. Call it without any lock held: handlers may run in this thread.
-    pub(crate) fn post(&self, element: &impl IsA<gst::Element>, health: Health<'_>) {
-        let element = element.upcast_ref::<gst::Element>();
-        let sequence = self.posted.fetch_add(1, Ordering::Relaxed);
-        let structure = health.structure(element, sequence);
-        // Nobody listens before the element is in a pipeline; that is no fault.
-        element.post_message(gst::message::Element::builder(structure).src(element).build()).ok();
-    }
-}
-
-/// How often something happened: since the last message about it, and since the start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Burst {
-    /// Since the last message.
-    pub(crate) count: u64,
-    /// Since the start.
-    pub(crate) total: u64,
-}
-
-impl Burst {
-    /// Something that happened once, and for the `total`th time.
-    pub(crate) const fn single(total: u64) -> Self {
-        Self { count: 1, total }
-    }
-}
-
-/// Folds the occurrences of one kind of event into at most one message per second.
-///
-/// The counts of all bursts add up to the total once [`Self::flush`] has been called.
-#[derive(Debug, Default)]
-pub(crate) struct Coalesced {
-    total: u64,
-    reported: u64,
-    last: Option<Monotonic>,
-}
-
-impl Coalesced {
-    /// Notes `count` more occurrences; returns what to report now, if anything.
-    pub(crate) fn add(&mut self, count: u64, now: Monotonic) -> Option<Burst> {
-        self.total = self.total.saturating_add(count);
-        self.due(now)
-    }
-
-    /// What is unreported and may be reported at `now`.
-    pub(crate) fn due(&mut self, now: Monotonic) -> Option<Burst> {
-        if self.last.is_some_and(|last| now.since(last) < MIN_INTERVAL) {
-            return None;
+    /// `event` happened `count` times: posts that, or adds it to the next message about it.
+    pub(crate) fn report(
+        &self,
+        element: &impl IsA<gst::Element>,
+        feed_id: Option<&str>,
+        event: impl Into<Event>,
+        count: u64,
+    ) {
+        let due = self.coalescer.lock().add(feed_id, event.into(), count, clock::now());
+        match due {
+            Some(due) => self.post(element, due),
+            None => self.pending.store(true, Ordering::Release),
         }
-        let burst = self.flush()?;
-        self.last = Some(now);
-        Some(burst)
     }
 
-    /// What is unreported, however recent the last message.
-    pub(crate) const fn flush(&mut self) -> Option<Burst> {
-        let count = self.total - self.reported;
-        self.reported = self.total;
-        if count == 0 { None } else { Some(Burst { count, total: self.total }) }
+    /// Posts what is unreported for a second or longer.
+    pub(crate) fn catch_up(&self, element: &impl IsA<gst::Element>) {
+        if !self.pending.load(Ordering::Acquire) {
+            return;
+        }
+        let due = {
+            let mut coalescer = self.coalescer.lock();
+            let due = coalescer.due(clock::now());
+            self.pending.store(coalescer.due_at().is_some(), Ordering::Release);
+            due
+        };
+        self.post_all(element, due);
+    }
+
+    /// Posts everything unreported.
+    pub(crate) fn flush(&self, element: &impl IsA<gst::Element>) {
+        let due = self.coalescer.lock().flush();
+        self.post_all(element, due);
+    }
+
+    /// Posts everything unreported of one feed.
+    pub(crate) fn flush_feed(&self, element: &impl IsA<gst::Element>, feed_id: &str) {
+        let due = self.coalescer.lock().flush_feed(Some(feed_id));
+        self.post_all(element, due);
+    }
+
+    /// The same, and forgets the feed.
+    pub(crate) fn forget(&self, element: &impl IsA<gst::Element>, feed_id: &str) {
+        let due = self.coalescer.lock().forget(feed_id);
+        self.post_all(element, due);
+    }
+
+    fn post_all(&self, element: &impl IsA<gst::Element>, due: Vec<Due>) {
+        for due in due {
+            self.post(element, due);
+        }
+    }
+
+    /// Posts what somebody else has coalesced.
+    pub(crate) fn post(&self, element: &impl IsA<gst::Element>, due: Due) {
+        let element = element.upcast_ref::<gst::Element>();
+        let message = Message {
+            event: due.event,
+            feed_id: due.feed_id,
+            element: element.name().into(),
+            sequence: self.posted.fetch_add(1, Ordering::Relaxed),
+            running_time: element.current_running_time().map(gst::ClockTime::nseconds),
+            burst: due.burst,
+        };
+        let message = gst::message::Element::builder(message.into()).src(element).build();
+        // Nobody listens before the element is in a pipeline; that is no fault.
+        element.post_message(message).ok();
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::health::{BatchError, FeedStalled, FpsLow};
 
-    const fn at(millis: u64) -> Monotonic {
-        Monotonic::from_nanos(millis * 1_000_000)
-    }
-
-    #[test]
-    fn the_first_occurrence_is_reported_at_once_the_next_after_a_second() {
-        let mut events = Coalesced::default();
-        assert_eq!(events.due(at(0)), None);
-        assert_eq!(events.add(1, at(0)), Some(Burst::single(1)));
-        assert_eq!(events.add(2, at(500)), None);
-        assert_eq!(events.add(1, at(1000)), Some(Burst { count: 3, total: 4 }));
-        assert_eq!(events.due(at(5000)), None, "nothing is left to report");
-    }
-
-    #[test]
-    fn flushing_makes_the_counts_add_up() {
-        let mut events = Coalesced::default();
-        let reported = [events.add(3, at(0)), events.add(4, at(1)), events.flush()];
-        assert_eq!(reported.iter().flatten().map(|burst| burst.count).sum::<u64>(), 7);
-        assert_eq!(events.flush(), None);
+    fn round_trip(event: Event) -> gst::Structure {
+        gst::init().unwrap();
+        let message = Message {
+            event,
+            feed_id: Some("ga\0te".to_owned()),
+            element: "b".to_owned(),
+            sequence: 3,
+            running_time: None,
+            burst: Burst { count: 2, total: 5 },
+        };
+        let structure = gst::Structure::from(message.clone());
+        let back = Message::try_from(structure.as_ref()).unwrap();
+        assert_eq!(back, Message { feed_id: Some("ga\u{fffd}te".to_owned()), ..message });
+        structure
     }
 
     #[test]
     fn a_message_has_the_common_fields_and_its_own() {
-        gst::init().unwrap();
-        let bin = gst::Bin::builder().name("b").build();
-        let health = Health {
-            event: "sink-backpressure",
-            severity: Severity::Warning,
-            feed_id: Some("ga\0te"),
-            burst: Burst { count: 2, total: 5 },
-            fields: vec![("capacity", 16_u32.to_send_value())],
-        };
-        let structure = health.structure(bin.upcast_ref(), 3);
-        assert_eq!(structure.name(), NAME);
-        assert_eq!(structure.get("event"), Ok("sink-backpressure"));
+        let structure = round_trip(FeedStalled { silent_for: 9, blocked: true }.into());
+        assert_eq!(structure.name(), "nv-health");
+        assert_eq!(structure.get("event"), Ok("feed-stalled"));
         assert_eq!(structure.get("severity"), Ok("warning"));
         assert_eq!(structure.get("feed-id"), Ok("ga\u{fffd}te"));
         assert_eq!(structure.get("element"), Ok("b"));
         assert_eq!(structure.get("sequence"), Ok(3_u64));
         assert_eq!(structure.get("running-time"), Ok(u64::MAX));
         assert_eq!((structure.get("count"), structure.get("total")), (Ok(2_u64), Ok(5_u64)));
-        assert_eq!(structure.get("capacity"), Ok(16_u32));
+        assert_eq!(structure.get("silent-for"), Ok(9_u64));
+    }
+
+    #[test]
+    fn every_type_of_field_survives_the_bus() {
+        round_trip(FpsLow { fps: 1.5, fps_min: 2.0 }.into());
+        let feeds = vec!["a".to_owned(), "b".to_owned()];
+        round_trip(BatchError { batch_size: 2, feeds, detail: "no".to_owned(), consecutive: 1 }.into());
+    }
+
+    #[test]
+    fn another_message_is_not_taken_for_one() {
+        gst::init().unwrap();
+        let other = gst::message::Element::builder(gst::Structure::new_empty("other")).build();
+        assert!(health_of(&other).is_none());
+        let empty = gst::message::Element::builder(gst::Structure::new_empty(health::NAME)).build();
+        assert!(health_of(&empty).unwrap().is_err());
     }
 }

@@ -5,7 +5,7 @@
 
 mod facts;
 mod link;
-pub(crate) mod message;
+pub mod message;
 pub mod nvbatcher;
 pub mod nvinference;
 pub mod nvsink;

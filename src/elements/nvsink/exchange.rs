@@ -5,7 +5,7 @@
 //! always balance: `received = delivered + dropped + discarded + queue-level`.
 
 use crate::clock;
-use crate::elements::message::{Burst, Coalesced};
+use crate::health::{Burst, Coalesced};
 use crate::output::{self, Backlog, Pushed, Record};
 use crate::time::Monotonic;
 use parking_lot::{Condvar, Mutex, MutexGuard};

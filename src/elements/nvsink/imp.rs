@@ -21,7 +21,7 @@ use std::time::Duration;
 /// Name of the signal that hands out a sample and its record.
 pub(super) const NEW_OUTPUT: &str = "new-output";
 /// Name of the action signal that returns the next record.
-const PULL_OUTPUT: &str = "pull-output";
+pub(super) const PULL_OUTPUT: &str = "pull-output";
 
 pub(super) static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     gst::DebugCategory::new("nvsink", gst::DebugColorFlags::empty(), Some("NextVision sink"))
@@ -277,7 +277,7 @@ impl NvSink {
 
 /// Starting and stopping.
 impl NvSink {
-    fn settings(&self) -> Settings {
+    pub(super) fn settings(&self) -> Settings {
         lock(&self.settings).clone()
     }
 

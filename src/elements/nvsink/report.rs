@@ -1,9 +1,9 @@
 //! What went wrong, as messages on the bus.
 
 use super::exchange::Event;
-use super::imp::{CAT, NvSink};
-use crate::clock;
-use crate::elements::message::{Burst, Health, Severity};
+use super::imp::{CAT, NvSink, PULL_OUTPUT};
+use crate::health::{self, Due, OutputLagged, SinkBackpressure, SinkPanic, SinkTimeout};
+use crate::{clock, elements};
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 use std::io;
@@ -11,17 +11,19 @@ use std::io;
 impl NvSink {
     /// Posts what the streaming thread, the worker or a state change has come across.
     pub(super) fn report(&self, event: Event) {
-        let (event, severity, feed_id, burst) = match &event {
+        let settings = self.settings();
+        let (event, feed_id, burst): (health::Event, _, _) = match event {
             Event::Backpressure { feed_id, burst } => {
-                ("sink-backpressure", Severity::Warning, Some(feed_id.as_str()), *burst)
+                (SinkBackpressure { capacity: settings.queue_capacity }.into(), Some(feed_id), burst)
             }
-            Event::Panic(burst) => ("sink-panic", Severity::Warning, None, *burst),
-            Event::Timeout(burst) => ("sink-timeout", Severity::Error, None, *burst),
-            Event::Lagged(burst) => ("output-lagged", Severity::Warning, None, *burst),
+            Event::Panic(burst) => (SinkPanic {}.into(), None, burst),
+            Event::Timeout(burst) => {
+                (SinkTimeout { timeout: elements::nanos(settings.shutdown_timeout()) }.into(), None, burst)
+            }
+            Event::Lagged(burst) => (OutputLagged { consumer: PULL_OUTPUT.to_owned() }.into(), None, burst),
         };
-        let Burst { count, total } = burst;
-        gst::warning!(CAT, imp = self, "{event}: {count} more, {total} in all");
-        self.health.post(&*self.obj(), Health { event, severity, feed_id, burst, fields: Vec::new() });
+        gst::warning!(CAT, imp = self, "{}: {} more, {} in all", event.name(), burst.count, burst.total);
+        self.health.post(&*self.obj(), Due { feed_id, event, burst });
     }
 
     /// Counts and reports a panic of a signal handler.
