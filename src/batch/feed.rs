@@ -110,23 +110,32 @@ impl Feed {
         match self.options.overload {
             Overload::DropOldest => {
                 let oldest = self.queue.pop_front().map(|queued| queued.frame);
-                self.account.receive_and_drop();
+                self.account.receive_and_drop(DropReason::Overload);
                 self.enqueue(frame, seq, now);
                 oldest.map_or(Push::Queued, Push::DroppedOldest)
             }
             Overload::DropNewest => {
-                self.account.receive_and_drop();
+                self.account.receive_and_drop(DropReason::Overload);
                 Push::DroppedNewest
             }
             Overload::Block | Overload::PassThrough => {
-                if let Some(oldest) = self.queue.iter_mut().find(|queued| queued.infer) {
-                    oldest.infer = false;
-                }
+                let oldest = self.queue.iter_mut().find(|queued| queued.infer);
+                let passing = oldest.map(|oldest| oldest.infer = false);
                 self.account.receive();
                 self.enqueue(frame, seq, now);
-                Push::Queued
+                passing.map_or(Push::Queued, |()| Push::QueuedPassing)
             }
         }
+    }
+
+    pub(super) fn number_from(&mut self, seq: u64) {
+        self.next_seq = seq;
+    }
+
+    /// A frame came that is not to be queued.
+    pub(super) fn refuse(&mut self, reason: DropReason) {
+        self.next_seq += 1;
+        self.account.receive_and_drop(reason);
     }
 
     /// Whether a full queue makes the caller wait.
@@ -168,7 +177,7 @@ impl Feed {
         (frames, self.account)
     }
 
-    fn clear(&mut self, reason: DropReason) -> Vec<FrameId> {
+    pub(super) fn clear(&mut self, reason: DropReason) -> Vec<FrameId> {
         self.account.drop_queued(reason);
         self.queue.drain(..).map(|queued| queued.frame).collect()
     }
@@ -258,6 +267,7 @@ impl Feed {
             holding,
             to_infer: self.to_infer,
             rode_along: self.rode_along,
+            next_seq: self.next_seq,
             ledger,
         }
     }

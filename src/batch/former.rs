@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::feed::{Feed, Offer};
-use super::ledger::{Account, Ledger, Waker};
+use super::ledger::{Account, DropReason, Ledger, Waker};
 use super::metrics::{FeedSnapshot, Metrics, Snapshot};
 use super::{BatchId, CloseReason, FeedId, FeedOptions, FrameId, Policy, PolicyError, Ticket};
 use crate::time::Monotonic;
@@ -45,6 +45,8 @@ pub struct Former {
 pub enum Push {
     /// It is queued.
     Queued,
+    /// It is queued, and an older frame of the same feed rides along for it (`overload`).
+    QueuedPassing,
     /// It is queued, and this older frame of the same feed was dropped (`overload`).
     DroppedOldest(FrameId),
     /// It was dropped (`overload`).
@@ -186,7 +188,7 @@ impl Former {
     }
 
     /// Adds a feed, which is not waited for before its first push. An id that was removed names a new
-    /// feed: its sequence and epoch start again.
+    /// feed: its ledger, sequence and epoch start again.
     ///
     /// # Errors
     ///
@@ -202,6 +204,15 @@ impl Former {
         self.added += 1;
         self.feeds.insert(place, Feed::new(feed, options, phase, &self.policy, Arc::clone(&self.waker)));
         Ok(())
+    }
+
+    /// Numbers the next frame of a feed `seq`: a feed that was removed and comes back goes on counting.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such feed.
+    pub fn number_from(&mut self, feed: FeedId, seq: u64) -> Result<(), UnknownFeed> {
+        self.feed_mut(feed).map(|feed| feed.number_from(seq))
     }
 
     /// Changes a feed's options for what is queued and for what comes; frames already queued keep whether
@@ -251,6 +262,31 @@ impl Former {
             self.flush_ended_wait = false;
         }
         Ok(push)
+    }
+
+    /// A frame of `feed` came that is not to be queued, for `reason`: it is counted, and takes its number.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such feed.
+    pub fn refuse(&mut self, feed: FeedId, reason: DropReason) -> Result<(), UnknownFeed> {
+        self.feed_mut(feed).map(|feed| feed.refuse(reason))
+    }
+
+    /// Drops what a feed has queued, for `reason`, and returns it; no frames if there is no such feed.
+    #[must_use = "the frames are the caller's to free"]
+    pub fn clear(&mut self, feed: FeedId, reason: DropReason) -> Vec<FrameId> {
+        self.feed_mut(feed).map_or_else(|_| Vec::new(), |feed| feed.clear(reason))
+    }
+
+    /// The feed has nothing to give for a while (a gap in its stream): it is not waited for before its
+    /// next push.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such feed.
+    pub fn pause(&mut self, feed: FeedId) -> Result<(), UnknownFeed> {
+        self.feed_mut(feed).map(Feed::stop_waiting)
     }
 
     /// The feed has ended: it is not waited for, and what it has queued still goes.

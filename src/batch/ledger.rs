@@ -31,6 +31,8 @@ pub enum DropReason {
     Unlinked,
     /// Its ticket was dropped without a word.
     Abandoned,
+    /// Its timestamps lie outside of its segment.
+    OutOfSegment,
     /// Downstream did not take it.
     Downstream,
     /// Inference failed and the user asked for such frames to be dropped.
@@ -41,13 +43,14 @@ pub enum DropReason {
 
 impl DropReason {
     /// All reasons, in the order of their declaration.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Overload,
         Self::Flushed,
         Self::Removed,
         Self::Stale,
         Self::Unlinked,
         Self::Abandoned,
+        Self::OutOfSegment,
         Self::Downstream,
         Self::OnError,
         Self::Stopped,
@@ -63,6 +66,7 @@ impl DropReason {
             Self::Stale => "stale",
             Self::Unlinked => "unlinked",
             Self::Abandoned => "abandoned",
+            Self::OutOfSegment => "out-of-segment",
             Self::Downstream => "downstream",
             Self::OnError => "on-error",
             Self::Stopped => "stopped",
@@ -245,10 +249,10 @@ impl Account {
     }
 
     /// A frame came and was dropped, or was queued in the place of one that was dropped.
-    pub(super) fn receive_and_drop(&self) {
+    pub(super) fn receive_and_drop(&self, reason: DropReason) {
         let mut books = self.books.lock();
         books.ledger.received += 1;
-        books.ledger.dropped[DropReason::Overload as usize] += 1;
+        books.ledger.dropped[reason as usize] += 1;
     }
 
     /// Every queued frame was dropped.
@@ -307,7 +311,7 @@ mod tests {
         let account = Account::new(2, Arc::new(|| ()));
         account.receive();
         account.receive();
-        account.receive_and_drop();
+        account.receive_and_drop(DropReason::Overload);
         account.choose(1);
         account.release(Some(Outcome::Failed(FailReason::Panic)));
         let (ledger, holding) = account.read();

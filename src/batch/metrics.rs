@@ -43,6 +43,13 @@ impl Metrics {
         }
     }
 
+    /// Part of the places in batches that frames took, 0 to 1, at `max_batch_size` places each; 0 before the
+    /// first.
+    #[must_use]
+    pub fn fill_ratio(&self, max_batch_size: usize) -> f64 {
+        if max_batch_size == 0 { 0.0 } else { self.mean_size() / max_batch_size as f64 }
+    }
+
     /// A batch of `frames` closed, `size` of them to infer.
     pub(super) fn record_batch(&mut self, reason: CloseReason, frames: usize, size: usize) {
         self.batches += 1;
@@ -102,6 +109,8 @@ pub struct FeedSnapshot {
     pub to_infer: u64,
     /// Frames chosen to ride along.
     pub rode_along: u64,
+    /// Number of the next frame it receives.
+    pub next_seq: u64,
     /// What became of its frames.
     pub ledger: Ledger,
 }

@@ -44,7 +44,7 @@ fn former_with(policy: Policy, feeds: &[FeedId], options: &FeedOptions) -> Forme
 fn fill(former: &mut Former, feed: FeedId, frames: u64, at: Monotonic) {
     for number in 0..frames {
         let push = former.push(feed, FrameId(u64::from(feed.0) * 100 + number), at).unwrap();
-        assert_eq!(push, Push::Queued);
+        assert!(matches!(push, Push::Queued | Push::QueuedPassing), "{push:?}");
     }
 }
 
@@ -416,7 +416,8 @@ fn pass_through_loses_nothing_and_blocks_at_twice_the_capacity() {
         ..FeedOptions::default()
     };
     let mut former = former_with(policy(4, 1), &[A], &options);
-    fill(&mut former, A, 4, ms(0));
+    fill(&mut former, A, 3, ms(0));
+    assert_eq!(former.push(A, FrameId(103), ms(0)), Ok(Push::QueuedPassing));
     assert_eq!(former.push(A, FrameId(7), ms(0)), Ok(Push::WouldBlock));
     let batch = close(&mut former, ms(0));
     assert_eq!(keys(&batch), [100, 101, 102]);
@@ -424,7 +425,53 @@ fn pass_through_loses_nothing_and_blocks_at_twice_the_capacity() {
     assert_eq!(keys(&close(&mut former, ms(0))), [103]);
 }
 
+#[test]
+fn a_refused_frame_is_counted_and_takes_its_number() {
+    let mut former = former(policy(4, 1), &[A]);
+    former.refuse(A, DropReason::OutOfSegment).unwrap();
+    fill(&mut former, A, 1, ms(0));
+    assert_eq!(close(&mut former, ms(0)).frames[0].seq, 1);
+    let ledger = former.feed_snapshot(A).unwrap().ledger;
+    assert_eq!((ledger.received, ledger.dropped(DropReason::OutOfSegment)), (2, 1));
+    assert!(ledger.is_balanced());
+}
+
+#[test]
+fn a_feed_that_pauses_is_not_waited_for_until_its_next_push() {
+    let mut former = former(policy(4, 1), &[A, B]);
+    fill(&mut former, A, 1, ms(0));
+    drop(close(&mut former, ms(0)));
+    fill(&mut former, B, 1, ms(1));
+    assert_waits_until(&mut former, ms(1), ms(51));
+    former.pause(A).unwrap();
+    assert_eq!(close(&mut former, ms(1)).reason, CloseReason::AllReady);
+    fill(&mut former, A, 1, ms(2));
+    assert_waits_until(&mut former, ms(2), ms(52));
+}
+
 // Feeds, settings, flush.
+
+#[test]
+fn a_feed_that_comes_back_goes_on_counting() {
+    let mut former = former(policy(4, 1), &[A]);
+    fill(&mut former, A, 2, ms(0));
+    let next = former.feed_snapshot(A).unwrap().next_seq;
+    assert_eq!(former.remove_feed(A).len(), 2);
+    former.add_feed(A, FeedOptions::default()).unwrap();
+    former.number_from(A, next).unwrap();
+    fill(&mut former, A, 1, ms(0));
+    assert_eq!(close(&mut former, ms(0)).frames[0].seq, 2);
+}
+
+#[test]
+fn clearing_drops_the_queue_for_the_reason_given_and_leaves_tickets_alone() {
+    let mut former = former(policy(1, 1), &[A]);
+    fill(&mut former, A, 3, ms(0));
+    let batch = close(&mut former, ms(0));
+    assert_eq!(former.clear(A, DropReason::Removed), [FrameId(101), FrameId(102)]);
+    assert!(batch.frames[0].ticket.epoch_is_current());
+    assert_eq!(former.feed_snapshot(A).unwrap().ledger.dropped(DropReason::Removed), 2);
+}
 
 #[test]
 fn feeds_are_refused_twice_or_beyond_the_limit() {

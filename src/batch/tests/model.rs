@@ -118,10 +118,13 @@ impl Model {
             Overload::Block => return Some(Push::WouldBlock),
             Overload::PassThrough if feed.queue.len() >= 2 * capacity => return Some(Push::WouldBlock),
             Overload::PassThrough => {
-                if let Some(at) = feed.queue.iter().position(|frame| frame.infer) {
-                    feed.queue[at].infer = false;
+                match feed.queue.iter().position(|frame| frame.infer) {
+                    Some(at) => {
+                        feed.queue[at].infer = false;
+                        Push::QueuedPassing
+                    }
+                    None => Push::Queued,
                 }
-                Push::Queued
             }
             Overload::DropNewest => Push::DroppedNewest,
             Overload::DropOldest => Push::DroppedOldest(FrameId(feed.queue.remove(0).key)),
@@ -130,7 +133,7 @@ impl Model {
         feed.active = true;
         feed.ended = false;
         feed.received += 1;
-        if full && answer != Push::Queued {
+        if matches!(answer, Push::DroppedNewest | Push::DroppedOldest(_)) {
             feed.count("overload", 1);
         }
         if answer != Push::DroppedNewest {

@@ -182,7 +182,7 @@ impl Run {
         assert_eq!(found, expected);
         match found {
             Ok(Push::DroppedOldest(FrameId(oldest))) => self.give_back(oldest),
-            Ok(Push::Queued) => {}
+            Ok(Push::Queued | Push::QueuedPassing) => {}
             Ok(Push::DroppedNewest | Push::WouldBlock) | Err(_) => self.give_back(key),
         }
     }
