@@ -1,7 +1,7 @@
 //! What a user can get wrong ends in one error on the bus that names the element and the property, what was expected
 //! and what was found; and the process lives on.
 
-use crate::support::{detector, init, launch, repository, tiny_model, wait_for_error};
+use crate::support::{detector, init, launch, repository, tiny_model, wait_for_error, wait_for_warning};
 use gst::prelude::*;
 use std::io::Write as _;
 
@@ -12,10 +12,7 @@ fn assert_error(description: &str, element: &str, parts: &[&str]) {
     pipeline.set_state(gst::State::Playing).ok();
     let (source, text) = wait_for_error(&pipeline);
     pipeline.set_state(gst::State::Null).expect("it stops");
-    assert_eq!(source, element, "{text}");
-    for part in parts {
-        assert!(text.contains(part), "no {part:?} in: {text}");
-    }
+    assert_says(element, &source, &text, parts);
     crate::support::run_to_eos(&launch("videotestsrc num-buffers=1 ! nvsink"));
 }
 
@@ -155,19 +152,23 @@ fn pushes(caps: &str, size: usize, branch: &str) -> gst::Pipeline {
     pipeline
 }
 
+/// The batcher refuses the feed, with a warning: other feeds are nobody's business. A stream alone is an error.
 fn assert_refuses(caps: &str, size: usize, parts: &[&str]) {
-    let branches = [
-        ("b", "b.sink_0 nvbatcher name=b ! fakesink async=false".to_owned()),
-        ("i", format!("nvinference name=i model={} ! fakesink async=false", tiny_model("brightest"))),
-    ];
-    for (element, branch) in branches {
-        let pipeline = pushes(caps, size, &branch);
-        let (source, text) = wait_for_error(&pipeline);
-        pipeline.set_state(gst::State::Null).expect("it stops");
-        assert_eq!(source, element, "{text}");
-        for part in parts {
-            assert!(text.contains(part), "no {part:?} in: {text}");
-        }
+    let pipeline = pushes(caps, size, "b.sink_0 nvbatcher name=b ! fakesink async=false");
+    let (source, text) = wait_for_warning(&pipeline);
+    assert_says("b", &source, &text, parts);
+    pipeline.set_state(gst::State::Null).expect("it stops");
+    let branch = format!("nvinference name=i model={} ! fakesink async=false", tiny_model("brightest"));
+    let pipeline = pushes(caps, size, &branch);
+    let (source, text) = wait_for_error(&pipeline);
+    assert_says("i", &source, &text, parts);
+    pipeline.set_state(gst::State::Null).expect("it stops");
+}
+
+fn assert_says(element: &str, source: &str, text: &str, parts: &[&str]) {
+    assert_eq!(source, element, "{text}");
+    for part in parts {
+        assert!(text.contains(part), "no {part:?} in: {text}");
     }
 }
 
@@ -192,20 +193,11 @@ fn frames_too_large_for_any_machine() {
 }
 
 #[test]
-fn a_frame_smaller_than_its_caps() {
-    assert_refuses(
-        "video/x-raw,format=RGB,width=64,height=64,framerate=30/1",
-        64,
-        &["expected", "12288", "found 64"],
-    );
-}
-
-#[test]
 fn one_feed_too_many() {
     let pipeline = launch("nvbatcher name=b max-feeds=2 ! fakesink videotestsrc ! b. videotestsrc ! b.");
     let batcher = pipeline.by_name("b").expect("b");
     assert!(batcher.request_pad_simple("sink_%u").is_none());
-    let (source, text) = wait_for_error(&pipeline);
+    let (source, text) = wait_for_warning(&pipeline);
     assert_eq!(source, "b");
     assert!(text.contains("max-feeds is 2"), "{text}");
 }
@@ -217,7 +209,7 @@ fn a_pad_name_that_is_no_number() {
     let batcher = gst::ElementFactory::make("nvbatcher").name("b").build().expect("b");
     pipeline.add(&batcher).expect("a new element");
     assert!(batcher.request_pad_simple("sink_07").is_none());
-    let (_, text) = wait_for_error(&pipeline);
+    let (_, text) = wait_for_warning(&pipeline);
     assert!(text.contains("sink_07") && text.contains("expected sink_N"), "{text}");
 }
 

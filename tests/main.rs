@@ -10,6 +10,8 @@ mod bad_input;
 mod batching;
 // Programs of their own: the plugin as a file, without ONNX Runtime, interrupted.
 mod command_line;
+// What one feed does reaches that feed and no other.
+mod feeds;
 // Every result is that of its own frame.
 mod identity;
 // What the elements say of themselves, and the page made of it.

@@ -6,6 +6,8 @@ use gst::prelude::*;
 const EXPECTED_FEEDS: &str = "nv-expected-feeds";
 const FEEDS_CHANGED: &str = "nv-feeds-changed";
 const FEED_EVENT: &str = "nv-feed-event";
+const FEED_FLUSH: &str = "nv-feed-flush";
+const FEED_QUERY: &str = "nv-feed-query";
 
 /// Asks downstream of `pad` for which feeds somebody waits. Empty if nobody answers.
 pub(super) fn expected_feeds(pad: &gst::Pad) -> Vec<u32> {
@@ -60,6 +62,95 @@ pub(super) fn feed_event(event: &gst::EventRef) -> Option<(u32, gst::Event)> {
     Some((structure.get("feed").ok()?, structure.get("event").ok()?))
 }
 
+/// The flush of one feed, on its way downstream past the frames of the others.
+#[derive(Clone, Debug)]
+pub(super) struct FeedFlush {
+    pub(super) feed: u32,
+    /// How often the feed was flushed, with this one.
+    pub(super) epoch: u32,
+    /// The FLUSH_START or FLUSH_STOP itself.
+    pub(super) event: gst::Event,
+}
+
+impl FeedFlush {
+    /// As an event that overtakes whatever is queued.
+    pub(super) fn to_event(&self) -> gst::Event {
+        let structure = gst::Structure::builder(FEED_FLUSH)
+            .field("feed", self.feed)
+            .field("epoch", self.epoch)
+            .field("event", &self.event)
+            .build();
+        gst::event::CustomDownstreamOob::builder(structure).seqnum(self.event.seqnum()).build()
+    }
+
+    /// What [`Self::to_event`] made; `None` of any other event.
+    pub(super) fn of(event: &gst::EventRef) -> Option<Self> {
+        let structure = event.structure().filter(|structure| structure.name() == FEED_FLUSH)?;
+        let (feed, epoch) = (structure.get("feed").ok()?, structure.get("epoch").ok()?);
+        Some(Self { feed, epoch, event: structure.get("event").ok()? })
+    }
+}
+
+/// Asks the other end what one feed answers to `query`. False if nobody does.
+///
+/// Past the batches only this wrapper travels, and it waits for no stream: keep serialized queries out of it.
+pub(super) fn query_feed(pad: &gst::Pad, feed: u32, query: &mut gst::QueryRef) -> bool {
+    let mut outer = wrap(feed, query);
+    if !pad.peer_query(&mut outer) {
+        return false;
+    }
+    let answer = outer.structure().and_then(|structure| structure.get::<gst::Query>("query").ok());
+    answer.is_some_and(|answer| copy_answer(&answer, query))
+}
+
+fn wrap(feed: u32, query: &gst::QueryRef) -> gst::query::Custom<gst::Query> {
+    let structure =
+        gst::Structure::builder(FEED_QUERY).field("feed", feed).field("query", query.to_owned()).build();
+    gst::query::Custom::new(structure)
+}
+
+/// Answers [`query_feed`] with what `ask` makes of the query of a feed; `None` if `query` is another one.
+pub(super) fn answer_feed_query(
+    query: &mut gst::QueryRef,
+    ask: impl FnOnce(u32, &mut gst::QueryRef) -> bool,
+) -> Option<bool> {
+    let gst::QueryViewMut::Custom(query) = query.view_mut() else { return None };
+    let structure = query.structure_mut();
+    if structure.name() != FEED_QUERY {
+        return None;
+    }
+    let (Ok(feed), Ok(inner)) = (structure.get::<u32>("feed"), structure.get::<gst::Query>("query")) else {
+        return Some(false);
+    };
+    // The structure holds on to it, so this is a copy that may be written to.
+    let mut inner = inner.copy();
+    let answered = inner.get_mut().is_some_and(|inner| ask(feed, inner));
+    structure.set("query", inner);
+    Some(answered)
+}
+
+/// Writes into `query` what is in `answer`, which is of its kind.
+fn copy_answer(answer: &gst::QueryRef, query: &mut gst::QueryRef) -> bool {
+    match (answer.view(), query.view_mut()) {
+        (gst::QueryView::Position(answer), gst::QueryViewMut::Position(query)) => {
+            query.set(answer.result());
+        }
+        (gst::QueryView::Duration(answer), gst::QueryViewMut::Duration(query)) => {
+            query.set(answer.result());
+        }
+        (gst::QueryView::Seeking(answer), gst::QueryViewMut::Seeking(query)) => {
+            let (seekable, start, stop) = answer.result();
+            query.set(seekable, start, stop);
+        }
+        (gst::QueryView::Caps(answer), gst::QueryViewMut::Caps(query)) => match answer.result() {
+            Some(caps) => query.set_result(&caps.to_owned()),
+            None => return false,
+        },
+        _ => return false,
+    }
+    true
+}
+
 /// Whether a flush may not throw this queued event away: nobody would send it again.
 pub(super) fn survives_flush(event: &gst::EventRef) -> bool {
     event.is_sticky() && !matches!(event.type_(), gst::EventType::Segment | gst::EventType::Eos)
@@ -83,6 +174,34 @@ mod tests {
         assert!(may_have_linked(&feeds_changed()) && may_have_linked(&event));
         assert!(may_have_linked(&for_feed(7, &event)));
         assert!(!may_have_linked(&for_feed(7, &gst::event::Latency::new(gst::ClockTime::ZERO))));
+    }
+
+    #[test]
+    fn a_flush_of_one_feed_comes_out_as_it_went_in() {
+        gst::init().unwrap();
+        let flush = FeedFlush { feed: 3, epoch: 2, event: gst::event::FlushStop::new(false) };
+        let event = flush.to_event();
+        assert!(!event.is_serialized(), "it must overtake the frames of all feeds");
+        let back = FeedFlush::of(&event).unwrap();
+        assert_eq!((back.feed, back.epoch, back.event.seqnum()), (3, 2, flush.event.seqnum()));
+        assert!(FeedFlush::of(&flush.event).is_none());
+    }
+
+    #[test]
+    fn the_answer_of_a_feed_comes_back_through_the_wrapper() {
+        gst::init().unwrap();
+        let mut query = gst::query::Duration::new(gst::Format::Time);
+        let mut outer = wrap(5, &query);
+        let answered = answer_feed_query(&mut outer, |feed, query| {
+            let gst::QueryViewMut::Duration(query) = query.view_mut() else { return false };
+            query.set(u64::from(feed) * gst::ClockTime::SECOND);
+            true
+        });
+        assert_eq!(answered, Some(true));
+        let answer = outer.structure().unwrap().get::<gst::Query>("query").unwrap();
+        assert!(copy_answer(&answer, &mut query));
+        assert_eq!(query.result(), gst::ClockTime::from_seconds(5).into());
+        assert!(answer_feed_query(&mut query, |_, _| true).is_none());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::elements::nanos;
 pub(super) use crate::meta::stats::Stats;
 
 /// `nv-batcher-stats`: what the whole batcher has done.
-pub(super) fn batcher(snapshot: &Snapshot) -> gst::Structure {
+pub(super) fn batcher(snapshot: &Snapshot, max_batch_size: u32) -> gst::Structure {
     let metrics = &snapshot.metrics;
     let wait = metrics.formation_wait;
     let mut closes = gst::Structure::new_empty("nv-closes");
@@ -21,6 +21,7 @@ pub(super) fn batcher(snapshot: &Snapshot) -> gst::Structure {
         .field("min-size", metrics.min_size as u64)
         .field("max-size", metrics.max_size as u64)
         .field("mean-size", metrics.mean_size())
+        .field("fill-ratio", metrics.fill_ratio(max_batch_size as usize))
         .field("wait-total", nanos(wait.total))
         .field("wait-mean", nanos(wait.mean()))
         .field("wait-max", nanos(wait.max))

@@ -28,6 +28,8 @@ pub struct Feed {
     pub name: Arc<str>,
     /// Rises with every new stream on the pad.
     pub session: u32,
+    /// How often the feed was flushed before.
+    pub epoch: u32,
 }
 
 /// The format of one feed's frames, shared by all frames between two caps events.
@@ -298,7 +300,7 @@ mod tests {
     use super::*;
 
     fn events(count: usize) -> Batch {
-        let feed = Feed { id: FeedId(1), name: "one".into(), session: 0 };
+        let feed = Feed { id: FeedId(1), name: "one".into(), session: 0, epoch: 0 };
         let item = || Item::Event { feed: feed.clone(), event: gst::event::Eos::new() };
         Batch { label: None, items: (0..count).map(|_| item()).collect() }
     }
@@ -340,7 +342,7 @@ mod tests {
     fn dropping_the_buffer_drops_what_it_carries() {
         gst::init().unwrap();
         let event = gst::event::Eos::new();
-        let feed = Feed { id: FeedId(1), name: "one".into(), session: 0 };
+        let feed = Feed { id: FeedId(1), name: "one".into(), session: 0, epoch: 0 };
         let batch = Batch { label: None, items: vec![Item::Event { feed, event: event.clone() }] };
         let mut buffer = gst::Buffer::new();
         attach(buffer.get_mut().unwrap(), batch);

@@ -6,6 +6,8 @@ pub(crate) mod rig;
 
 use gst::prelude::*;
 use gstnextvision::clock;
+use gstnextvision::elements::message::health_of;
+use gstnextvision::health::Message;
 use gstnextvision::output::FrameFacts;
 use std::path::PathBuf;
 use std::sync::Once;
@@ -74,6 +76,33 @@ pub(crate) fn wait_for_error(pipeline: &gst::Pipeline) -> (String, String) {
     let message = wait_for(pipeline, &[gst::MessageType::Error]);
     let gst::MessageView::Error(error) = message.view() else { unreachable!("filtered") };
     (source(&message), format!("{} {}", error.error(), error.debug().unwrap_or_default()))
+}
+
+/// Waits for an element warning: the element's name and the whole text.
+pub(crate) fn wait_for_warning(pipeline: &gst::Pipeline) -> (String, String) {
+    let message = wait_for(pipeline, &[gst::MessageType::Warning]);
+    let gst::MessageView::Warning(warning) = message.view() else { unreachable!("filtered") };
+    (source(&message), format!("{} {}", warning.error(), warning.debug().unwrap_or_default()))
+}
+
+/// Waits for the next health message.
+pub(crate) fn wait_for_health(pipeline: &gst::Pipeline) -> Message {
+    let bus = pipeline.bus().expect("a pipeline has a bus");
+    loop {
+        let message = bus
+            .timed_pop_filtered(PATIENCE, &[gst::MessageType::Element])
+            .unwrap_or_else(|| panic!("no health message in {PATIENCE}"));
+        if let Some(health) = health_of(&message) {
+            return health.expect("a well-formed health message");
+        }
+    }
+}
+
+/// The health messages on the bus that nobody has taken.
+pub(crate) fn health(pipeline: &gst::Pipeline) -> Vec<Message> {
+    let bus = pipeline.bus().expect("a pipeline has a bus");
+    let messages = std::iter::from_fn(|| bus.pop_filtered(&[gst::MessageType::Element]));
+    messages.filter_map(|message| Some(health_of(&message)?.expect("a well-formed health message"))).collect()
 }
 
 fn wait_for(pipeline: &gst::Pipeline, kinds: &[gst::MessageType]) -> gst::Message {

@@ -11,6 +11,17 @@ pub(crate) struct RigFeed {
     pub(crate) sink_pad: gst::Pad,
 }
 
+fn new_source(caps: &gst::Caps, live: bool) -> AppSrc {
+    AppSrc::builder()
+        .caps(caps)
+        .format(gst::Format::Time)
+        .is_live(live)
+        .block(true)
+        .max_buffers(4)
+        .max_bytes(0)
+        .build()
+}
+
 /// See [`Rig::hold_batches`].
 pub(crate) struct HeldBatches {
     pad: gst::Pad,
@@ -53,14 +64,7 @@ impl Rig {
     /// Adds a feed; returns its number.
     pub(crate) fn add_feed(&mut self, caps: &gst::Caps, live: bool) -> usize {
         let number = self.feeds.len();
-        let source = AppSrc::builder()
-            .caps(caps)
-            .format(gst::Format::Time)
-            .is_live(live)
-            .block(true)
-            .max_buffers(4)
-            .max_bytes(0)
-            .build();
+        let source = new_source(caps, live);
         let sink = AppSink::builder().sync(false).async_(false).build();
         self.pipeline
             .add_many([source.upcast_ref::<gst::Element>(), sink.upcast_ref()])
@@ -73,6 +77,20 @@ impl Rig {
         src_pad.link(&sink.static_pad("sink").expect("a pad")).expect("they link");
         self.feeds.push(RigFeed { source, sink, sink_pad });
         number
+    }
+
+    /// A new source on a newly requested pad of a feed that was released.
+    pub(crate) fn replace_source(&mut self, feed: usize, caps: &gst::Caps) {
+        let source = new_source(caps, false);
+        self.pipeline.add(&source).expect("a new element");
+        let sink_pad =
+            self.batcher.request_pad_simple(&format!("sink_{feed}")).expect("a pad that was released");
+        source.static_pad("src").expect("a pad").link(&sink_pad).expect("they link");
+        source.sync_state_with_parent().expect("it starts");
+        let old = std::mem::replace(&mut self.feeds[feed].source, source);
+        old.set_state(gst::State::Null).expect("it stops");
+        self.pipeline.remove(&old).expect("it was there");
+        self.feeds[feed].sink_pad = sink_pad;
     }
 
     /// Keeps batches from leaving the batcher, so that feeds can fill their queues first.

@@ -117,15 +117,13 @@ impl Model {
             _ if !full => Push::Queued,
             Overload::Block => return Some(Push::WouldBlock),
             Overload::PassThrough if feed.queue.len() >= 2 * capacity => return Some(Push::WouldBlock),
-            Overload::PassThrough => {
-                match feed.queue.iter().position(|frame| frame.infer) {
-                    Some(at) => {
-                        feed.queue[at].infer = false;
-                        Push::QueuedPassing
-                    }
-                    None => Push::Queued,
+            Overload::PassThrough => match feed.queue.iter().position(|frame| frame.infer) {
+                Some(at) => {
+                    feed.queue[at].infer = false;
+                    Push::QueuedPassing
                 }
-            }
+                None => Push::Queued,
+            },
             Overload::DropNewest => Push::DroppedNewest,
             Overload::DropOldest => Push::DroppedOldest(FrameId(feed.queue.remove(0).key)),
         };

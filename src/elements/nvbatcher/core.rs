@@ -4,44 +4,18 @@
 //! One lock guards it all. Nothing is called with it held that could come back: buffers, events and tickets
 //! leave as values and are dropped by the caller.
 
+use super::feeds::Memory;
+use super::lanes::{Lane, Waiting, frame_of};
 use crate::batch::{
-    Batch, Chosen, FeedId, FeedOptions, FeedSnapshot, Former, FrameId, Overload, Policy, PolicyError, Poll,
-    Push, Snapshot,
+    Batch, DropReason, FeedId, FeedOptions, FeedSnapshot, Former, FrameId, Policy, PolicyError, Poll, Push,
+    Snapshot,
 };
-use crate::elements::link;
 use crate::elements::signal::{Seen, Signal};
-use crate::meta::batch::{self as meta, Feed, Format, Frame, Item, Label, WallTime};
+use crate::meta::batch::{self as meta, Item, Label};
 use crate::time::Monotonic;
 use parking_lot::Mutex;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
-
-/// A frame as it waits in its feed's queue.
-#[derive(Debug)]
-pub(super) struct Waiting {
-    pub(super) buffer: gst::Buffer,
-    pub(super) format: Arc<Format>,
-    pub(super) segment: gst::FormattedSegment<gst::ClockTime>,
-    pub(super) wall: WallTime,
-}
-
-#[derive(Debug)]
-enum Queued {
-    Frame(FrameId, Feed, Box<Waiting>),
-    Event(Feed, gst::Event),
-}
-
-/// The queue of one feed.
-#[derive(Debug)]
-struct Lane {
-    /// What the feed is for what comes; what is queued keeps what it was.
-    feed: Feed,
-    options: FeedOptions,
-    queue: VecDeque<Queued>,
-    space: Arc<Signal>,
-    flushing: bool,
-    eos: bool,
-}
 
 /// Why a frame or an event was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,10 +30,12 @@ pub(super) enum Refused {
 #[derive(Debug)]
 #[expect(dead_code, reason = "what is only carried out of the lock is never read")]
 pub(super) enum Offer {
-    /// In the queue; the frame that had to make room for it, if one had to, is given back to be dropped.
-    Taken(Option<Box<Waiting>>),
-    /// Dropped by the overload rule, and counted.
-    Dropped(Box<Waiting>),
+    /// In the queue.
+    Taken,
+    /// In the queue; an older one travels on without inference for it.
+    TakenPassing,
+    /// One frame was dropped by the overload rule, and counted: this one, or an older one for it.
+    Dropped(Option<Box<Waiting>>),
     /// No room: wait for the signal to change from what was seen, then offer again.
     Full(Box<Waiting>, Arc<Signal>, Seen),
     Refused(Box<Waiting>, Refused),
@@ -78,20 +54,22 @@ pub(super) enum Next {
     Stop,
 }
 
-struct State {
-    former: Former,
-    lanes: BTreeMap<FeedId, Lane>,
+pub(super) struct State {
+    pub(super) former: Former,
+    pub(super) lanes: BTreeMap<FeedId, Lane>,
+    /// Feeds that were here.
+    pub(super) memory: BTreeMap<FeedId, Memory>,
     next_frame: u64,
-    running: bool,
+    pub(super) running: bool,
     /// EOS has gone out and nothing has come since.
-    finished: bool,
-    downstream: Result<(), gst::FlowError>,
+    pub(super) finished: bool,
+    pub(super) downstream: Result<(), gst::FlowError>,
     /// Rises when there may be another downstream.
-    links: u64,
+    pub(super) links: u64,
 }
 
 pub(super) struct Core {
-    state: Mutex<State>,
+    pub(super) state: Mutex<State>,
     /// Raised whenever the answer of [`Core::next`] may have changed.
     pub(super) work: Arc<Signal>,
 }
@@ -108,6 +86,7 @@ impl Default for Core {
         let state = State {
             former,
             lanes: BTreeMap::new(),
+            memory: BTreeMap::new(),
             next_frame: 0,
             running: false,
             finished: false,
@@ -124,48 +103,6 @@ impl Core {
         self.state.lock().former.set_policy(policy)?;
         self.work.raise();
         Ok(())
-    }
-
-    /// Opens the queue of a feed. False if the feed exists or there are too many.
-    pub(super) fn add(&self, id: FeedId, name: Arc<str>, options: FeedOptions) -> Result<(), String> {
-        let mut state = self.state.lock();
-        state.former.add_feed(id, options.clone()).map_err(|error| error.to_string())?;
-        let lane = Lane {
-            feed: Feed { id, name, session: 0 },
-            options,
-            queue: VecDeque::new(),
-            space: Arc::default(),
-            flushing: false,
-            eos: false,
-        };
-        state.lanes.insert(id, lane);
-        drop(state);
-        self.work.raise();
-        Ok(())
-    }
-
-    /// Closes the queue of a feed; what waited in it is counted as dropped.
-    pub(super) fn remove(&self, id: FeedId) {
-        let mut state = self.state.lock();
-        drop(state.former.remove_feed(id));
-        let lane = state.lanes.remove(&id);
-        drop(state);
-        if let Some(lane) = &lane {
-            lane.space.raise();
-        }
-        self.work.raise();
-    }
-
-    /// How many feeds there are, and the lowest pad number that is free.
-    pub(super) fn vacancy(&self) -> (usize, u32) {
-        let lanes = &self.state.lock().lanes;
-        let free = (0..).find(|number| !lanes.contains_key(&FeedId(*number))).unwrap_or(u32::MAX);
-        (lanes.len(), free)
-    }
-
-    /// Whether the feed exists.
-    pub(super) fn contains(&self, id: FeedId) -> bool {
-        self.state.lock().lanes.contains_key(&id)
     }
 
     /// The src pad is active: batches may form.
@@ -185,6 +122,7 @@ impl Core {
         let mut freed = Vec::new();
         for (id, lane) in lanes.iter_mut() {
             drop(former.flush(*id));
+            lane.feed.epoch += 1;
             if std::mem::take(&mut lane.eos) {
                 former.resume(*id).ok();
             }
@@ -192,6 +130,7 @@ impl Core {
             lane.flushing = false;
             freed.push((std::mem::take(&mut lane.queue), Arc::clone(&lane.space)));
         }
+        state.forget_released();
         drop(state);
         for (_, space) in &freed {
             space.raise();
@@ -208,17 +147,11 @@ impl Core {
         now: Monotonic,
     ) -> Offer {
         let mut state = self.state.lock();
-        let State { former, lanes, next_frame, running, downstream, .. } = &mut *state;
+        if let Err(refused) = state.admits(id) {
+            return Offer::Refused(frame, refused);
+        }
+        let State { former, lanes, next_frame, .. } = &mut *state;
         let Some(lane) = lanes.get_mut(&id) else { return Offer::Refused(frame, Refused::Flushing) };
-        if lane.flushing || !*running {
-            return Offer::Refused(frame, Refused::Flushing);
-        }
-        if lane.eos {
-            return Offer::Refused(frame, Refused::Eos);
-        }
-        if let Err(error) = *downstream {
-            return Offer::Refused(frame, Refused::Downstream(error));
-        }
         if lane.options != options {
             former.set_feed_options(id, options.clone()).ok();
             lane.options = options;
@@ -227,16 +160,16 @@ impl Core {
         let seen = lane.space.seen();
         let key = FrameId(*next_frame);
         let offer = match former.push(id, key, now) {
-            Ok(Push::Queued) => {
-                lane.queue.push_back(Queued::Frame(key, lane.feed.clone(), frame));
-                Offer::Taken(None)
+            Ok(push @ (Push::Queued | Push::QueuedPassing)) => {
+                lane.push_frame(key, frame);
+                if push == Push::Queued { Offer::Taken } else { Offer::TakenPassing }
             }
             Ok(Push::DroppedOldest(old)) => {
                 let dropped = lane.remove_frame(old).map(|(_, frame)| frame);
-                lane.queue.push_back(Queued::Frame(key, lane.feed.clone(), frame));
-                Offer::Taken(dropped)
+                lane.push_frame(key, frame);
+                Offer::Dropped(dropped)
             }
-            Ok(Push::DroppedNewest) => Offer::Dropped(frame),
+            Ok(Push::DroppedNewest) => Offer::Dropped(Some(frame)),
             Ok(Push::WouldBlock) => return Offer::Full(frame, Arc::clone(&lane.space), seen),
             Err(_) => return Offer::Refused(frame, Refused::Flushing),
         };
@@ -244,6 +177,13 @@ impl Core {
         drop(state);
         self.work.raise();
         offer
+    }
+
+    /// Counts a frame that is not to be queued, if the feed takes frames at all.
+    pub(super) fn drop_frame(&self, id: FeedId, reason: DropReason) -> Result<(), Refused> {
+        let mut state = self.state.lock();
+        state.admits(id)?;
+        state.former.refuse(id, reason).map_err(|_| Refused::Flushing)
     }
 
     /// Queues a serialized event of a feed behind its frames.
@@ -266,47 +206,14 @@ impl Core {
                 lane.eos = true;
                 former.end_of_stream(id).ok();
             }
+            gst::EventType::Gap => drop(former.pause(id)),
             _ if lane.eos => return Err(Refused::Eos),
             _ => {}
         }
-        lane.queue.push_back(Queued::Event(lane.feed.clone(), event));
+        lane.push_event(event);
         drop(state);
         self.work.raise();
         Ok(())
-    }
-
-    /// A new stream begins on the pad of this feed: its session rises, except for its first.
-    pub(super) fn set_session(&self, id: FeedId, session: u32, name: Arc<str>) {
-        if let Some(lane) = self.state.lock().lanes.get_mut(&id) {
-            lane.feed = Feed { id, name, session };
-        }
-    }
-
-    /// Starts or ends a flush of one feed; its waiting frames are dropped at the start.
-    pub(super) fn set_flushing(&self, id: FeedId, flushing: bool) {
-        let mut state = self.state.lock();
-        let State { former, lanes, finished, downstream, links, .. } = &mut *state;
-        let Some(lane) = lanes.get_mut(&id) else { return };
-        lane.flushing = flushing;
-        let mut freed = VecDeque::new();
-        if flushing {
-            drop(former.flush(id));
-            let survives =
-                |queued: &Queued| matches!(queued, Queued::Event(_, event) if link::survives_flush(event));
-            (lane.queue, freed) = std::mem::take(&mut lane.queue).into_iter().partition(survives);
-        } else {
-            *links += 1;
-            *downstream = Ok(());
-            if std::mem::take(&mut lane.eos) {
-                *finished = false;
-                former.resume(id).ok();
-            }
-        }
-        let space = Arc::clone(&lane.space);
-        drop(state);
-        space.raise();
-        self.work.raise();
-        drop(freed);
     }
 
     /// Which downstream there is; see [`Self::fail`].
@@ -337,14 +244,6 @@ impl Core {
         self.work.raise();
     }
 
-    /// The options of a feed may have changed: who waits for room looks again.
-    pub(super) fn reconsider(&self, id: FeedId) {
-        let space = self.state.lock().lanes.get(&id).map(|lane| Arc::clone(&lane.space));
-        if let Some(space) = space {
-            space.raise();
-        }
-    }
-
     /// What to do at `now`.
     pub(super) fn next(&self, now: Monotonic) -> Next {
         let mut state = self.state.lock();
@@ -363,6 +262,7 @@ impl Core {
                 None => return Next::Wait(None),
             },
         };
+        state.forget_released();
         drop(state);
         for space in freed {
             space.raise();
@@ -374,7 +274,9 @@ impl Core {
     /// every feed has still ended.
     pub(super) fn finish(&self, expected: &[u32]) -> bool {
         let mut state = self.state.lock();
-        let known = expected.iter().all(|number| state.lanes.contains_key(&FeedId(*number)));
+        let State { lanes, memory, .. } = &*state;
+        let has_been_here = |id: &FeedId| lanes.contains_key(id) || memory.contains_key(id);
+        let known = expected.iter().all(|number| has_been_here(&FeedId(*number)));
         if known && state.all_ended() {
             state.finished = true;
         }
@@ -392,27 +294,19 @@ impl Core {
     }
 }
 
-impl Lane {
-    fn remove_frame(&mut self, key: FrameId) -> Option<(Feed, Box<Waiting>)> {
-        let at =
-            self.queue.iter().position(|queued| matches!(queued, Queued::Frame(id, ..) if *id == key))?;
-        match self.queue.remove(at)? {
-            Queued::Frame(_, feed, frame) => Some((feed, frame)),
-            Queued::Event(..) => None,
-        }
-    }
-
-    /// Moves the events at the head of the queue into `items`.
-    fn take_events(&mut self, items: &mut Vec<Item>) {
-        while let Some(Queued::Event(..)) = self.queue.front() {
-            if let Some(Queued::Event(feed, event)) = self.queue.pop_front() {
-                items.push(Item::Event { feed, event });
-            }
-        }
-    }
-}
-
 impl State {
+    /// Whether a feed takes frames, else why not.
+    fn admits(&self, id: FeedId) -> Result<(), Refused> {
+        let lane = self.lanes.get(&id).ok_or(Refused::Flushing)?;
+        if lane.flushing || !self.running {
+            return Err(Refused::Flushing);
+        }
+        if lane.eos {
+            return Err(Refused::Eos);
+        }
+        self.downstream.map_err(Refused::Downstream)
+    }
+
     /// Every feed there is has ended and left nothing behind.
     fn all_ended(&self) -> bool {
         !self.finished
@@ -451,33 +345,5 @@ impl State {
         let size = u32::try_from(size).unwrap_or(u32::MAX);
         let label = Label { id, size, reason, closed };
         (meta::Batch { label: Some(label), items }, freed)
-    }
-}
-
-fn frame_of(feed: Feed, chosen: Chosen, waiting: Waiting, slot: u32) -> Frame {
-    Frame {
-        feed,
-        seq: chosen.seq,
-        buffer: waiting.buffer,
-        format: waiting.format,
-        segment: waiting.segment,
-        arrival: chosen.arrival,
-        wall: waiting.wall,
-        infer: chosen.infer,
-        slot,
-        ticket: chosen.ticket,
-        verdict: None,
-    }
-}
-
-/// `auto` as the user sees it, resolved by whether the feed is live.
-pub(super) fn resolve(overload: super::OverloadPolicy, live: bool) -> Overload {
-    use super::OverloadPolicy as Choice;
-    match overload {
-        Choice::Auto if live => Overload::DropOldest,
-        Choice::Auto | Choice::Block => Overload::Block,
-        Choice::DropOldest => Overload::DropOldest,
-        Choice::DropNewest => Overload::DropNewest,
-        Choice::PassThrough => Overload::PassThrough,
     }
 }

@@ -2,7 +2,9 @@
 
 use super::NvBatcherSinkPad;
 use super::core::{Core, Next};
+use super::queries::Latency;
 use crate::batch::{FeedId, Policy};
+use crate::elements::message::HealthReporter;
 use crate::elements::signal::Seen;
 use crate::elements::stats::{self, Stats};
 use crate::elements::thread::{JOIN_TIMEOUT, Step, StepThread};
@@ -30,7 +32,7 @@ pub(super) struct Settings {
     max_batch_size: u32,
     pub(super) max_latency: u64,
     max_frames_per_feed: u32,
-    max_feeds: u32,
+    pub(super) max_feeds: u32,
 }
 
 impl Default for Settings {
@@ -55,10 +57,10 @@ pub struct NvBatcher {
         mutable_ready
     )]
     #[property(
-        name = "max-latency", get, set, type = u64, member = max_latency,
+        name = "max-latency", get, set = Self::set_max_latency, type = u64, member = max_latency,
         minimum = 0, maximum = 3_600_000_000_000, default = DEFAULT_MAX_LATENCY,
         blurb = "Longest time a frame waits for its batch to fill, from its arrival on the monotonic clock, in nanoseconds. 0 never waits.",
-        mutable_ready
+        mutable_playing
     )]
     #[property(
         name = "max-frames-per-feed", get, set, type = u32, member = max_frames_per_feed,
@@ -79,8 +81,11 @@ pub struct NvBatcher {
     pub(super) settings: Mutex<Settings>,
     thread: Mutex<Option<StepThread>>,
     opened: Mutex<bool>,
+    /// What the pipeline was told last.
+    pub(super) answered_latency: Mutex<Option<Latency>>,
+    pub(super) health: HealthReporter,
     pub(super) core: Arc<Core>,
-    srcpad: gst::Pad,
+    pub(super) srcpad: gst::Pad,
 }
 
 #[glib::object_subclass]
@@ -112,6 +117,8 @@ impl ObjectSubclass for NvBatcher {
             settings: Mutex::default(),
             thread: Mutex::default(),
             opened: Mutex::default(),
+            answered_latency: Mutex::default(),
+            health: HealthReporter::default(),
             core: Arc::default(),
             srcpad,
         }
@@ -186,7 +193,12 @@ impl ElementImpl for NvBatcher {
             gst::StateChange::PausedToReady => self.core.stop(),
             _ => {}
         }
-        self.parent_change_state(transition)
+        let done = self.parent_change_state(transition);
+        if transition == gst::StateChange::PausedToReady {
+            *lock(&self.answered_latency) = None;
+            self.health.flush(&*self.obj());
+        }
+        done
     }
 
     fn request_new_pad(
@@ -198,84 +210,43 @@ impl ElementImpl for NvBatcher {
         match self.add_feed(template, name) {
             Ok(pad) => Some(pad),
             Err(refusal) => {
-                gst::element_imp_error!(self, gst::CoreError::Pad, ["{refusal}"]);
+                // No error: the feeds there are go on.
+                gst::element_imp_warning!(self, gst::CoreError::Pad, ["{refusal}"]);
                 None
             }
         }
     }
 
     fn release_pad(&self, pad: &gst::Pad) {
-        if let Some(feed) = pad.downcast_ref::<NvBatcherSinkPad>() {
-            self.core.remove(feed.imp().id());
-        }
-        pad.set_active(false).ok();
-        if self.obj().remove_pad(pad).is_ok() {
-            self.obj().child_removed(pad, &pad.name());
-        }
+        self.remove_feed(pad);
     }
 }
 
 impl NvBatcher {
-    fn apply_settings(&self) -> Result<(), gst::StateChangeError> {
+    fn set_max_latency(&self, nanos: u64) {
+        lock(&self.settings).max_latency = nanos;
+        // What does not fit together is refused, with an error, when the element starts.
+        self.core.set_policy(self.policy()).ok();
+        self.announce_latency();
+    }
+
+    fn policy(&self) -> Policy {
         let settings = lock(&self.settings).clone();
-        let policy = Policy {
+        Policy {
             max_batch_size: settings.max_batch_size as usize,
             max_latency: Duration::from_nanos(settings.max_latency),
             max_frames_per_feed: settings.max_frames_per_feed as usize,
             // The element counts its pads itself, also before it has a policy.
             max_feeds: MOST_FEEDS as usize,
             ..Policy::default()
-        };
-        self.core.set_policy(policy).map_err(|error| {
+        }
+    }
+
+    fn apply_settings(&self) -> Result<(), gst::StateChangeError> {
+        self.core.set_policy(self.policy()).map_err(|error| {
             gst::element_imp_error!(self, gst::ResourceError::Settings, ["{error}"]);
             gst::StateChangeError
         })
-    }
-
-    fn add_feed(&self, template: &gst::PadTemplate, name: Option<&str>) -> Result<gst::Pad, String> {
-        let (feeds, free) = self.core.vacancy();
-        let id = match name {
-            None => free,
-            Some(name) => elements::pad_number(name, "sink_")
-                .ok_or_else(|| format!("pad {name:?}: expected sink_N with N of 0 to {}", u32::MAX - 1))?,
-        };
-        if self.core.contains(FeedId(id)) {
-            return Err(format!("pad sink_{id} exists already: expected another number"));
-        }
-        let most = lock(&self.settings).max_feeds;
-        if feeds >= most as usize {
-            return Err(format!("pad sink_{id}: max-feeds is {most}, and there are {feeds} feeds already"));
-        }
-        let pad = gst::PadBuilder::<NvBatcherSinkPad>::from_template(template)
-            .name(format!("sink_{id}"))
-            .chain_function(|pad: &NvBatcherSinkPad, parent, buffer| {
-                Self::catch_panic_pad_function(
-                    parent,
-                    || Err(gst::FlowError::Error),
-                    |imp| imp.sink_chain(pad, buffer),
-                )
-            })
-            .event_full_function(|pad: &NvBatcherSinkPad, parent, event| {
-                Self::catch_panic_pad_function(
-                    parent,
-                    || Err(gst::FlowError::Error),
-                    |imp| imp.sink_event(pad, event),
-                )
-            })
-            .query_function(|pad: &NvBatcherSinkPad, parent, query| {
-                Self::catch_panic_pad_function(parent, || false, |imp| imp.sink_query(pad, query))
-            })
-            .build();
-        pad.imp().set_id(FeedId(id));
-        let core = Arc::clone(&self.core);
-        pad.connect_notify(None, move |_, _| core.reconsider(FeedId(id)));
-        self.core.add(FeedId(id), pad.imp().feed_name(), pad.imp().options(false))?;
-        if let Err(error) = self.obj().add_pad(&pad) {
-            self.core.remove(FeedId(id));
-            return Err(format!("pad sink_{id}: {error}"));
-        }
-        self.obj().child_added(&pad, &pad.name());
-        Ok(pad.upcast())
     }
 
     fn src_activate(&self, pad: &gst::Pad, active: bool) -> Result<(), gst::LoggableError> {
@@ -361,7 +332,7 @@ impl NvBatcher {
     }
 
     fn stats(&self) -> Stats {
-        stats::batcher(&self.core.snapshot()).into()
+        stats::batcher(&self.core.snapshot(), lock(&self.settings).max_batch_size).into()
     }
 
     pub(super) fn feed_stats(&self, id: FeedId) -> Option<gst::Structure> {

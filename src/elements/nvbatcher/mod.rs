@@ -2,10 +2,16 @@
 
 mod core;
 mod events;
+mod feeds;
+mod frames;
 #[expect(missing_docs, reason = "the accessors the derive makes are documented by the blurbs")]
 mod imp;
+mod lanes;
 #[expect(missing_docs, reason = "the accessors the derive makes are documented by the blurbs")]
 mod pad;
+mod pads;
+mod queries;
+mod timestamps;
 
 use glib::prelude::*;
 

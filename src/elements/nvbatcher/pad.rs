@@ -1,7 +1,8 @@
 //! The sink pad of one feed: its properties, and what its stream is at the moment.
 
-use super::{OverloadPolicy, core};
-use crate::batch::{FeedId, FeedOptions};
+use super::timestamps::Timestamps;
+use super::{OverloadPolicy, lanes};
+use crate::batch::{FeedId, FeedOptions, Overload};
 use crate::elements::lock;
 use crate::elements::stats::Stats;
 use crate::meta::batch::Format;
@@ -42,8 +43,15 @@ pub(super) struct Stream {
     pub(super) segment: Option<gst::FormattedSegment<gst::ClockTime>>,
     /// Whether upstream is live; asked once per stream.
     pub(super) live: Option<bool>,
-    /// How many streams have begun on the pad.
-    pub(super) streams: u32,
+    pub(super) timestamps: Timestamps,
+}
+
+impl Stream {
+    /// A new stream begins: nothing is known of it yet.
+    pub(super) fn begin(&mut self) {
+        let oddities = self.timestamps.oddities;
+        *self = Self { timestamps: Timestamps { oddities, last: None }, ..Self::default() };
+    }
 }
 
 #[derive(Debug, Default, glib::Properties)]
@@ -52,7 +60,7 @@ pub struct NvBatcherSinkPad {
     #[property(
         name = "feed-id", get = Self::feed_id, set = Self::set_feed_id, type = Option<String>,
         blurb = "Name of the feed in every message, meta and record. Default: the name of the pad.",
-        mutable_ready
+        mutable_playing
     )]
     #[property(
         name = "max-size-buffers", get, set, type = u32, member = max_size_buffers,
@@ -80,7 +88,7 @@ pub struct NvBatcherSinkPad {
     settings: Mutex<Settings>,
     #[property(
         name = "stats", get = Self::stats, type = Stats,
-        blurb = "Counters of this feed, all uint64 frames: received, delivered, dropped (with reasons), failed (with reasons), queued, in-flight."
+        blurb = "Counters of this feed, all uint64 frames: received, delivered, dropped and failed (with reasons), queued, in-flight, those with odd timestamps; and the running time of the last one, in nanoseconds."
     )]
     pub(super) stream: Mutex<Stream>,
     id: OnceLock<FeedId>,
@@ -116,6 +124,9 @@ impl NvBatcherSinkPad {
 
     fn set_feed_id(&self, feed_id: Option<String>) {
         lock(&self.settings).feed_id = feed_id.filter(|name| !name.is_empty());
+        if let Some(element) = self.batcher() {
+            element.imp().core.rename(self.id(), self.feed_name());
+        }
     }
 
     /// The name of the feed.
@@ -130,14 +141,37 @@ impl NvBatcherSinkPad {
         FeedOptions {
             max_size_buffers: settings.max_size_buffers as usize,
             max_in_flight: settings.max_in_flight,
-            overload: core::resolve(settings.overload, live),
+            overload: lanes::resolve(settings.overload, live),
             interval: settings.interval,
         }
     }
 
+    /// What a full queue does, as messages name it.
+    pub(super) fn overload_name(&self, live: bool) -> &'static str {
+        match lanes::resolve(lock(&self.settings).overload, live) {
+            Overload::DropOldest => "drop-oldest",
+            Overload::DropNewest => "drop-newest",
+            Overload::Block => "block",
+            Overload::PassThrough => "pass-through",
+        }
+    }
+
+    fn batcher(&self) -> Option<super::NvBatcher> {
+        self.obj().parent().and_downcast()
+    }
+
     fn stats(&self) -> Stats {
-        let parent = self.obj().parent().and_downcast::<super::NvBatcher>();
-        let counters = parent.and_then(|element| element.imp().feed_stats(self.id()));
-        counters.unwrap_or_else(|| gst::Structure::new_empty("nv-feed-stats")).into()
+        let counters = self.batcher().and_then(|element| element.imp().feed_stats(self.id()));
+        let mut stats = counters.unwrap_or_else(|| gst::Structure::new_empty("nv-feed-stats"));
+        let (oddities, last) = {
+            let stream = lock(&self.stream);
+            (stream.timestamps.oddities, stream.timestamps.last)
+        };
+        stats.set("without-pts", oddities.without_pts);
+        stats.set("duplicate-pts", oddities.duplicate);
+        stats.set("backward-pts", oddities.backward);
+        stats.set("out-of-segment", oddities.out_of_segment);
+        stats.set("last-running-time", last.map_or(u64::MAX, gst::ClockTime::nseconds));
+        stats.into()
     }
 }

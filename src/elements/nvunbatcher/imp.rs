@@ -1,10 +1,10 @@
 //! The element: pads, events, queries, and the thread of every src pad.
 
-use super::outlets::{Outlets, Parcel, reason_of};
-use crate::batch::DropReason;
+use super::outlets::{Outlets, Parcel};
+use crate::elements::message::HealthReporter;
 use crate::elements::stats::Stats;
 use crate::elements::thread::{JOIN_TIMEOUT, Step, StepThread};
-use crate::elements::{facts, link, lock, video};
+use crate::elements::{link, lock, video};
 use crate::meta::batch as meta;
 use crate::{clock, elements};
 use glib::subclass::prelude::*;
@@ -13,7 +13,7 @@ use gst::subclass::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock, Mutex};
 
-static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
+pub(super) static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     gst::DebugCategory::new("nvunbatcher", gst::DebugColorFlags::empty(), Some("NextVision un-batcher"))
 });
 
@@ -25,8 +25,9 @@ pub struct NvUnbatcher {
         blurb = "Counters since the element was made, all uint64 frames: unlinked (frames of feeds without a pad) and per pad delivered and queued."
     )]
     threads: Mutex<BTreeMap<u32, StepThread>>,
-    outlets: Arc<Outlets>,
-    sinkpad: gst::Pad,
+    pub(super) outlets: Arc<Outlets>,
+    pub(super) health: HealthReporter,
+    pub(super) sinkpad: gst::Pad,
 }
 
 #[glib::object_subclass]
@@ -52,7 +53,12 @@ impl ObjectSubclass for NvUnbatcher {
                 Self::catch_panic_pad_function(parent, || false, |imp| imp.sink_query(pad, query))
             })
             .build();
-        Self { threads: Mutex::default(), outlets: Arc::default(), sinkpad }
+        Self {
+            threads: Mutex::default(),
+            outlets: Arc::default(),
+            health: HealthReporter::default(),
+            sinkpad,
+        }
     }
 }
 
@@ -105,6 +111,7 @@ impl ElementImpl for NvUnbatcher {
         let done = self.parent_change_state(transition)?;
         if transition == gst::StateChange::PausedToReady {
             self.outlets.reset();
+            self.health.flush(&*self.obj());
         }
         Ok(done)
     }
@@ -118,7 +125,8 @@ impl ElementImpl for NvUnbatcher {
         match self.add_outlet(template, name) {
             Ok(pad) => Some(pad),
             Err(refusal) => {
-                gst::element_imp_error!(self, gst::CoreError::Pad, ["{refusal}"]);
+                // No error: the feeds there are go on.
+                gst::element_imp_warning!(self, gst::CoreError::Pad, ["{refusal}"]);
                 None
             }
         }
@@ -156,8 +164,8 @@ impl NvUnbatcher {
             .event_function(move |_pad, parent, event| {
                 Self::catch_panic_pad_function(parent, || false, |imp| imp.src_event(feed, event))
             })
-            .query_function(|pad, parent, query| {
-                Self::catch_panic_pad_function(parent, || false, |imp| imp.src_query(pad, query))
+            .query_function(move |pad, parent, query| {
+                Self::catch_panic_pad_function(parent, || false, |imp| imp.src_query(pad, feed, query))
             })
             .build();
         let this = self.obj().downgrade();
@@ -193,54 +201,6 @@ impl NvUnbatcher {
         self.outlets.flow()
     }
 
-    fn sink_event(&self, pad: &gst::Pad, event: gst::Event) -> bool {
-        gst::log!(CAT, obj = pad, "{event:?}");
-        match event.view() {
-            gst::EventView::Eos(_) => {
-                self.outlets.end_all();
-                true
-            }
-            // The stream of batches ends here: its feeds have their own stream-start, caps and segment.
-            gst::EventView::StreamStart(_) | gst::EventView::Caps(_) | gst::EventView::Segment(_) => true,
-            _ if event.is_serialized() => true,
-            _ => gst::Pad::event_default(pad, Some(&*self.obj()), event),
-        }
-    }
-
-    fn sink_query(&self, pad: &gst::Pad, query: &mut gst::QueryRef) -> bool {
-        let answered = link::answer_expected_feeds(query, || {
-            let pads = self.obj().src_pads();
-            let linked = pads.iter().filter(|pad| pad.is_linked());
-            linked.filter_map(|pad| elements::pad_number(&pad.name(), "src_")).collect()
-        });
-        answered || gst::Pad::query_default(pad, Some(&*self.obj()), query)
-    }
-
-    fn src_event(&self, feed: u32, event: gst::Event) -> bool {
-        if event.type_() == gst::EventType::Reconfigure {
-            // Something was linked, here or further downstream.
-            self.outlets.reopen(feed);
-        }
-        match event.view() {
-            gst::EventView::Latency(_) => self.sinkpad.push_event(event),
-            _ => self.sinkpad.push_event(link::for_feed(feed, &event)),
-        }
-    }
-
-    fn src_query(&self, pad: &gst::Pad, query: &mut gst::QueryRef) -> bool {
-        match query.view_mut() {
-            gst::QueryViewMut::Latency(_) => self.sinkpad.peer_query(query),
-            gst::QueryViewMut::Caps(query) => {
-                video::answer_caps(query, &pad.current_caps().unwrap_or_else(|| pad.pad_template_caps()));
-                true
-            }
-            gst::QueryViewMut::Position(_)
-            | gst::QueryViewMut::Duration(_)
-            | gst::QueryViewMut::Seeking(_) => false,
-            _ => gst::Pad::query_default(pad, Some(&*self.obj()), query),
-        }
-    }
-
     fn src_activate(&self, pad: &gst::Pad, feed: u32, active: bool) -> Result<(), gst::LoggableError> {
         if !active {
             self.outlets.stop(feed);
@@ -256,15 +216,17 @@ impl NvUnbatcher {
         let thread = StepThread::spawn(&name, move || {
             let Some(signal) = outlets.signal(feed) else { return Step::Stop };
             let seen = signal.seen();
+            // Taken with the lock, so that who holds it knows that nothing from before is on its way.
+            let streaming = srcpad.stream_lock();
             match outlets.take(feed, clock::now()) {
                 Parcel::Stop => Step::Stop,
                 Parcel::Wait(deadline) => {
+                    drop(streaming);
                     signal.wait(seen, deadline);
                     Step::Again
                 }
                 parcel => {
                     let Some(element) = element.upgrade() else { return Step::Stop };
-                    let _streaming = srcpad.stream_lock();
                     element.imp().catch_panic(|| Step::Stop, |imp| imp.push(&srcpad, feed, parcel))
                 }
             }
@@ -272,40 +234,6 @@ impl NvUnbatcher {
         .map_err(|error| gst::loggable_error!(CAT, "No thread for {name}: {error}"))?;
         lock(&self.threads).insert(feed, thread);
         Ok(())
-    }
-
-    fn push(&self, pad: &gst::Pad, feed: u32, parcel: Parcel) -> Step {
-        match parcel {
-            Parcel::Frame(frame, label) => self.push_frame(pad, feed, *frame, label),
-            Parcel::Event(event) => {
-                gst::log!(CAT, obj = pad, "{event:?}");
-                pad.push_event(event);
-            }
-            Parcel::Silence => push_silence(pad),
-            Parcel::Wait(_) | Parcel::Stop => {}
-        }
-        Step::Again
-    }
-
-    fn push_frame(&self, pad: &gst::Pad, feed: u32, mut frame: meta::Frame, label: Option<meta::Label>) {
-        if !frame.ticket.epoch_is_current() {
-            frame.ticket.discard(DropReason::Stale);
-            return;
-        }
-        let facts = facts::of_frame(&frame, label, clock::now());
-        crate::meta::frame::write(frame.buffer.make_mut(), &facts);
-        let links = self.outlets.links(feed);
-        match pad.push(frame.buffer) {
-            Ok(_) => {
-                frame.ticket.deliver();
-                self.outlets.count_delivered(feed);
-            }
-            Err(error) => {
-                gst::debug!(CAT, obj = pad, "Downstream answered {error}: this feed ends here");
-                frame.ticket.discard(reason_of(error));
-                self.outlets.close(feed, links, error);
-            }
-        }
     }
 
     fn stats(&self) -> Stats {
@@ -324,25 +252,4 @@ impl NvUnbatcher {
             .build()
             .into()
     }
-}
-
-/// Stands in for the start of a stream that has not come: what a sink needs to preroll.
-fn push_silence(pad: &gst::Pad) {
-    gst::info!(CAT, obj = pad, "No frame for a second while others flow: sending a GAP");
-    if pad.sticky_event::<gst::event::StreamStart>(0).is_none() {
-        let id = pad
-            .parent()
-            .and_downcast::<gst::Element>()
-            .map(|element| pad.create_stream_id(&element, Some("silence")));
-        pad.push_event(gst::event::StreamStart::new(id.as_deref().unwrap_or("nv-silence")));
-    }
-    let segment = pad.sticky_event::<gst::event::Segment>(0);
-    let start = segment.as_ref().and_then(|event| {
-        let segment = event.segment().downcast_ref::<gst::ClockTime>()?;
-        segment.start()
-    });
-    if segment.is_none() {
-        pad.push_event(gst::event::Segment::new(&gst::FormattedSegment::<gst::ClockTime>::new()));
-    }
-    pad.push_event(gst::event::Gap::builder(start.unwrap_or(gst::ClockTime::ZERO)).build());
 }

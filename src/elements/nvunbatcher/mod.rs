@@ -1,8 +1,11 @@
 //! `nvunbatcher`: gives every frame of a batch back to its feed.
 
+mod events;
 #[expect(missing_docs, reason = "the accessors the derive makes are documented by the blurbs")]
 mod imp;
 mod outlets;
+mod push;
+mod sticky;
 
 use glib::prelude::*;
 

@@ -3,7 +3,9 @@
 //! The queues hold frames with tickets, so the batcher bounds them per feed. Everything that is dropped leaves
 //! as a value: its ticket goes after the lock.
 
+use super::sticky::{Known, keep_sticky};
 use crate::batch::DropReason;
+use crate::elements::link;
 use crate::elements::signal::Signal;
 use crate::meta::batch::{Frame, Item, Label};
 use crate::time::Monotonic;
@@ -14,9 +16,6 @@ use std::time::Duration;
 
 /// How long a linked pad may be silent while other feeds flow before it gets a GAP to preroll with.
 const SILENCE: Duration = Duration::from_secs(1);
-
-/// Most sticky events kept for a feed.
-const MAX_STICKY: usize = 32;
 
 /// Events in one queue above which those that a later one has made obsolete go.
 const MAX_EVENTS: usize = 256;
@@ -40,6 +39,7 @@ struct Outlet {
     events: usize,
     signal: Arc<Signal>,
     active: bool,
+    flushing: bool,
     /// Downstream of this pad wants no more, and has said why: frames that come are dropped.
     closed: Option<gst::FlowError>,
     /// Rises when the pad may have got another downstream.
@@ -47,14 +47,15 @@ struct Outlet {
     /// Something a sink prerolls with has been sent.
     prerolled: bool,
     eos: bool,
+    /// Whether downstream reads video metas; asked when it matters, once per caps.
+    video_meta: Option<bool>,
     delivered: u64,
 }
 
 #[derive(Debug, Default)]
 struct State {
     outlets: BTreeMap<u32, Outlet>,
-    /// What every feed has sent so far that a pad must begin with.
-    sticky: BTreeMap<u32, Vec<gst::Event>>,
+    known: BTreeMap<u32, Known>,
     flowing_since: Option<Monotonic>,
     unlinked: u64,
 }
@@ -98,10 +99,12 @@ impl Outlets {
     /// The pad's thread may run. It begins with the sticky events its feed has sent so far.
     pub(super) fn start(&self, feed: u32) {
         let mut state = self.0.lock();
-        let State { outlets, sticky, .. } = &mut *state;
+        let State { outlets, known, .. } = &mut *state;
         let Some(outlet) = outlets.get_mut(&feed) else { return };
-        let begin = sticky.get(&feed).cloned().unwrap_or_default();
+        let begin = known.get(&feed).map(|known| known.sticky.clone()).unwrap_or_default();
         outlet.active = true;
+        outlet.flushing = false;
+        outlet.video_meta = None;
         outlet.closed = None;
         outlet.links += 1;
         outlet.eos = begin.iter().any(|event| event.type_() == gst::EventType::Eos);
@@ -127,7 +130,7 @@ impl Outlets {
     pub(super) fn reset(&self) {
         let mut state = self.0.lock();
         state.flowing_since = None;
-        let forgotten = std::mem::take(&mut state.sticky);
+        let forgotten = std::mem::take(&mut state.known);
         drop(state);
         drop(forgotten);
     }
@@ -169,6 +172,9 @@ impl Outlets {
         let Some(outlet) = state.outlets.get_mut(&feed).filter(|outlet| outlet.active) else {
             return Parcel::Stop;
         };
+        if outlet.flushing {
+            return Parcel::Wait(None);
+        }
         if let Some(parcel) = outlet.queue.pop_front() {
             outlet.prerolled |= prerolls(&parcel);
             outlet.events -= usize::from(matches!(parcel, Parcel::Event(_)));
@@ -223,6 +229,58 @@ impl Outlets {
         if let Some(outlet) = self.0.lock().outlets.get_mut(&feed) {
             outlet.closed = None;
             outlet.links += 1;
+            outlet.video_meta = None;
+        }
+    }
+
+    /// A flush of one feed begins: what it has queued goes, and nothing more is pushed until it ends.
+    pub(super) fn flush_start(&self, feed: u32, epoch: u32) {
+        let mut state = self.0.lock();
+        let State { outlets, known, .. } = &mut *state;
+        known.entry(feed).or_default().flush(epoch);
+        let Some(outlet) = outlets.get_mut(&feed) else { return };
+        outlet.flushing = true;
+        let survives =
+            |parcel: &Parcel| matches!(parcel, Parcel::Event(event) if link::survives_flush(event));
+        let (kept, freed) = std::mem::take(&mut outlet.queue).into_iter().partition(survives);
+        outlet.queue = kept;
+        outlet.events = outlet.queue.len();
+        let signal = Arc::clone(&outlet.signal);
+        drop(state);
+        signal.raise();
+        discard(freed, DropReason::Flushed);
+    }
+
+    /// The flush ends: the feed flows again, also where downstream wanted no more of it.
+    pub(super) fn flush_stop(&self, feed: u32) {
+        let mut state = self.0.lock();
+        let Some(outlet) = state.outlets.get_mut(&feed) else { return };
+        outlet.flushing = false;
+        outlet.closed = None;
+        outlet.links += 1;
+        outlet.eos = false;
+        let signal = Arc::clone(&outlet.signal);
+        drop(state);
+        signal.raise();
+    }
+
+    /// A new stream of batches begins, perhaps of another batcher.
+    pub(super) fn begin(&self) {
+        self.0.lock().known.values_mut().for_each(Known::forget_epoch);
+    }
+
+    /// Whether downstream of a pad reads video metas, if that is known; `learnt` makes it known.
+    pub(super) fn video_meta(&self, feed: u32, learnt: Option<bool>) -> Option<bool> {
+        let mut state = self.0.lock();
+        let outlet = state.outlets.get_mut(&feed)?;
+        outlet.video_meta = learnt.or(outlet.video_meta);
+        outlet.video_meta
+    }
+
+    /// The caps of a pad have changed: downstream is to be asked again.
+    pub(super) fn forget_video_meta(&self, feed: u32) {
+        if let Some(outlet) = self.0.lock().outlets.get_mut(&feed) {
+            outlet.video_meta = None;
         }
     }
 
@@ -258,12 +316,17 @@ impl State {
         dropped: &mut Vec<(Box<Frame>, DropReason)>,
         woken: &mut Vec<Arc<Signal>>,
     ) {
-        let feed = match &item {
-            Item::Frame(frame) => frame.feed.id.0,
-            Item::Event { feed, .. } => feed.id.0,
+        let (feed, epoch) = match &item {
+            Item::Frame(frame) => (frame.feed.id.0, frame.feed.epoch),
+            Item::Event { feed, .. } => (feed.id.0, feed.epoch),
         };
+        let known = self.known.entry(feed).or_default();
+        let is_current = known.is_current(epoch);
         if let Item::Event { event, .. } = &item {
-            keep_sticky(self.sticky.entry(feed).or_default(), event.clone());
+            if !is_current && !link::survives_flush(event) {
+                return;
+            }
+            keep_sticky(&mut known.sticky, event.clone());
         }
         let Some(outlet) = self.outlets.get_mut(&feed) else {
             if let Item::Frame(frame) = item {
@@ -273,6 +336,7 @@ impl State {
             return;
         };
         match item {
+            Item::Frame(frame) if !is_current => dropped.push((frame, DropReason::Stale)),
             Item::Frame(frame) if !outlet.active => dropped.push((frame, DropReason::Stopped)),
             Item::Frame(frame) => {
                 match outlet.closed {
@@ -355,28 +419,6 @@ fn prerolls(parcel: &Parcel) -> bool {
         Parcel::Frame(..) => true,
         Parcel::Event(event) => matches!(event.type_(), gst::EventType::Gap | gst::EventType::Eos),
         _ => false,
-    }
-}
-
-/// Keeps what a pad that starts later must begin with: the last event of each sticky kind.
-fn keep_sticky(kept: &mut Vec<gst::Event>, event: gst::Event) {
-    match event.type_() {
-        gst::EventType::StreamStart => kept.clear(),
-        // Only a flush lets a stream go on after its end.
-        gst::EventType::Segment => kept.retain(|old| old.type_() != gst::EventType::Eos),
-        _ => {}
-    }
-    if !event.is_sticky() {
-        return;
-    }
-    let name = |event: &gst::Event| event.structure().map(|structure| structure.name().to_string());
-    let same = |old: &gst::Event| {
-        old.type_() == event.type_() && (!old.type_().is_sticky_multi() || name(old) == name(&event))
-    };
-    match kept.iter().position(same) {
-        Some(at) => kept[at] = event,
-        None if kept.len() < MAX_STICKY => kept.push(event),
-        None => {}
     }
 }
 

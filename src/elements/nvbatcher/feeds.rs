@@ -1,0 +1,170 @@
+//! Feeds that come, go and come back: the part of the [`Core`] that pads call when they are requested, released,
+//! flushed, and when a stream begins.
+
+use super::core::{Core, State};
+use super::lanes::Lane;
+use crate::batch::{DropReason, FeedId, FeedOptions};
+use crate::meta::batch::Feed;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// Feeds remembered after their pad is gone. Beyond that the one with the lowest number is forgotten, and would
+/// count from 0 if it came back.
+const MOST_REMEMBERED: usize = 4096;
+
+/// What goes on counting when a feed comes back.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Memory {
+    session: u32,
+    next_seq: u64,
+    epoch: u32,
+}
+
+impl Core {
+    /// Opens the queue of a feed.
+    ///
+    /// # Errors
+    /// If the feed exists.
+    pub(super) fn add(&self, id: FeedId, name: Arc<str>, options: FeedOptions) -> Result<(), String> {
+        let mut state = self.state.lock();
+        let State { former, lanes, memory, .. } = &mut *state;
+        if let Some(lane) = lanes.get_mut(&id) {
+            if !lane.released {
+                return Err(format!("feed {id} exists already"));
+            }
+            // What the last pad left is still on its way; the feed goes on behind it.
+            lane.released = false;
+            lane.feed.name = name;
+            return Ok(());
+        }
+        former.add_feed(id, options.clone()).map_err(|error| error.to_string())?;
+        let past = memory.get(&id);
+        former.number_from(id, past.map_or(0, |past| past.next_seq)).ok();
+        let feed = Feed {
+            id,
+            name,
+            session: past.map_or(0, |past| past.session + 1),
+            epoch: past.map_or(0, |past| past.epoch),
+        };
+        lanes.insert(id, Lane::new(feed, options));
+        drop(state);
+        self.work.raise();
+        Ok(())
+    }
+
+    /// The pad of a feed is gone. Frames that wait are dropped and counted, unless the stream has ended: then they
+    /// still go. Behind them the feed ends.
+    pub(super) fn remove(&self, id: FeedId) {
+        let mut state = self.state.lock();
+        let State { former, lanes, running, .. } = &mut *state;
+        let Some(lane) = lanes.get_mut(&id) else { return };
+        lane.released = true;
+        lane.flushing = false;
+        let space = Arc::clone(&lane.space);
+        let mut freed = VecDeque::new();
+        if !lane.eos {
+            drop(former.clear(id, DropReason::Removed));
+            freed = lane.take_out(|_| true);
+            former.end_of_stream(id).ok();
+            if *running && lane.begun {
+                lane.eos = true;
+                lane.push_event(gst::event::Eos::new());
+            }
+        }
+        if !*running {
+            freed.append(&mut lane.queue);
+        }
+        state.forget_released();
+        drop(state);
+        space.raise();
+        self.work.raise();
+        drop(freed);
+    }
+
+    /// How many feeds there are, and the lowest pad number that is free.
+    pub(super) fn vacancy(&self) -> (usize, u32) {
+        let lanes = &self.state.lock().lanes;
+        let taken = |number: u32| lanes.get(&FeedId(number)).is_some_and(|lane| !lane.released);
+        let free = (0..).find(|number| !taken(*number)).unwrap_or(u32::MAX);
+        (lanes.values().filter(|lane| !lane.released).count(), free)
+    }
+
+    /// Whether the feed has a pad.
+    pub(super) fn contains(&self, id: FeedId) -> bool {
+        self.state.lock().lanes.get(&id).is_some_and(|lane| !lane.released)
+    }
+
+    /// The feed is called `name` from its next frame on.
+    pub(super) fn rename(&self, id: FeedId, name: Arc<str>) {
+        if let Some(lane) = self.state.lock().lanes.get_mut(&id) {
+            lane.feed.name = name;
+        }
+    }
+
+    /// A new stream begins on the pad of this feed: its session rises, except for its first.
+    pub(super) fn begin_stream(&self, id: FeedId) {
+        if let Some(lane) = self.state.lock().lanes.get_mut(&id)
+            && std::mem::replace(&mut lane.begun, true)
+        {
+            lane.feed.session += 1;
+        }
+    }
+
+    /// Starts or ends a flush of one feed; its waiting frames are dropped at the start. Returns how often the feed
+    /// was flushed.
+    pub(super) fn set_flushing(&self, id: FeedId, flushing: bool) -> u32 {
+        let mut state = self.state.lock();
+        let State { former, lanes, finished, downstream, links, .. } = &mut *state;
+        let Some(lane) = lanes.get_mut(&id) else { return 0 };
+        lane.flushing = flushing;
+        let mut freed = VecDeque::new();
+        if flushing {
+            drop(former.flush(id));
+            freed = lane.flush();
+        } else {
+            *links += 1;
+            *downstream = Ok(());
+            if std::mem::take(&mut lane.eos) {
+                *finished = false;
+                former.resume(id).ok();
+            }
+        }
+        let (space, epoch) = (Arc::clone(&lane.space), lane.feed.epoch);
+        drop(state);
+        space.raise();
+        self.work.raise();
+        drop(freed);
+        epoch
+    }
+
+    /// The options of a feed may have changed: who waits for room looks again.
+    pub(super) fn reconsider(&self, id: FeedId) {
+        let space = self.state.lock().lanes.get(&id).map(|lane| Arc::clone(&lane.space));
+        if let Some(space) = space {
+            space.raise();
+        }
+    }
+}
+
+impl State {
+    /// Forgets the feeds whose pad is gone and that have nothing left to send.
+    pub(super) fn forget_released(&mut self) {
+        let Self { former, lanes, memory, .. } = self;
+        lanes.retain(|id, lane| {
+            if !lane.released || !lane.queue.is_empty() {
+                return true;
+            }
+            let next_seq = former.feed_snapshot(*id).map_or(0, |feed| feed.next_seq);
+            drop(former.remove_feed(*id));
+            if memory.len() >= MOST_REMEMBERED && !memory.contains_key(id) {
+                memory.pop_first();
+            }
+            // A feed whose stream never began has had no session.
+            let session = lane.feed.session.wrapping_sub(u32::from(!lane.begun));
+            if lane.begun || lane.feed.session > 0 {
+                memory.insert(*id, Memory { session, next_seq, epoch: lane.feed.epoch });
+            }
+            false
+        });
+    }
+}

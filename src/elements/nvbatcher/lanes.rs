@@ -1,0 +1,123 @@
+//! The queue of one feed: frames as the [`Former`](crate::batch::Former) knows them, and the events between them.
+
+use crate::batch::{Chosen, FeedOptions, FrameId, Overload};
+use crate::elements::link;
+use crate::elements::signal::Signal;
+use crate::meta::batch::{Feed, Format, Frame, Item, WallTime};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// A frame as it waits in its feed's queue.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) buffer: gst::Buffer,
+    pub(super) format: Arc<Format>,
+    pub(super) segment: gst::FormattedSegment<gst::ClockTime>,
+    pub(super) wall: WallTime,
+}
+
+#[derive(Debug)]
+pub(super) enum Queued {
+    Frame(FrameId, Feed, Box<Waiting>),
+    Event(Feed, gst::Event),
+}
+
+/// The queue of one feed.
+#[derive(Debug)]
+pub(super) struct Lane {
+    /// What the feed is for what comes; what is queued keeps what it was.
+    pub(super) feed: Feed,
+    pub(super) options: FeedOptions,
+    pub(super) queue: VecDeque<Queued>,
+    pub(super) space: Arc<Signal>,
+    pub(super) flushing: bool,
+    pub(super) eos: bool,
+    /// A stream has begun, so that one must end.
+    pub(super) begun: bool,
+    /// The pad is gone: the lane goes when its queue is empty, unless the pad is requested again.
+    pub(super) released: bool,
+}
+
+impl Lane {
+    pub(super) fn new(feed: Feed, options: FeedOptions) -> Self {
+        Self {
+            feed,
+            options,
+            queue: VecDeque::new(),
+            space: Arc::default(),
+            flushing: false,
+            eos: false,
+            begun: false,
+            released: false,
+        }
+    }
+
+    pub(super) fn push_frame(&mut self, key: FrameId, frame: Box<Waiting>) {
+        self.queue.push_back(Queued::Frame(key, self.feed.clone(), frame));
+    }
+
+    pub(super) fn push_event(&mut self, event: gst::Event) {
+        self.queue.push_back(Queued::Event(self.feed.clone(), event));
+    }
+
+    pub(super) fn remove_frame(&mut self, key: FrameId) -> Option<(Feed, Box<Waiting>)> {
+        let at =
+            self.queue.iter().position(|queued| matches!(queued, Queued::Frame(id, ..) if *id == key))?;
+        match self.queue.remove(at)? {
+            Queued::Frame(_, feed, frame) => Some((feed, frame)),
+            Queued::Event(..) => None,
+        }
+    }
+
+    /// Takes every frame out, and the events that `survives` does not want.
+    pub(super) fn take_out(&mut self, survives: impl Fn(&gst::EventRef) -> bool) -> VecDeque<Queued> {
+        let stays = |queued: &Queued| matches!(queued, Queued::Event(_, event) if survives(event));
+        let (kept, freed) = std::mem::take(&mut self.queue).into_iter().partition(stays);
+        self.queue = kept;
+        freed
+    }
+
+    /// What goes when a flush begins.
+    pub(super) fn flush(&mut self) -> VecDeque<Queued> {
+        self.feed.epoch += 1;
+        self.take_out(link::survives_flush)
+    }
+
+    /// Moves the events at the head of the queue into `items`.
+    pub(super) fn take_events(&mut self, items: &mut Vec<Item>) {
+        while let Some(Queued::Event(..)) = self.queue.front() {
+            if let Some(Queued::Event(feed, event)) = self.queue.pop_front() {
+                items.push(Item::Event { feed, event });
+            }
+        }
+    }
+}
+
+/// A waiting frame as it travels in a batch.
+pub(super) fn frame_of(feed: Feed, chosen: Chosen, waiting: Waiting, slot: u32) -> Frame {
+    Frame {
+        feed,
+        seq: chosen.seq,
+        buffer: waiting.buffer,
+        format: waiting.format,
+        segment: waiting.segment,
+        arrival: chosen.arrival,
+        wall: waiting.wall,
+        infer: chosen.infer,
+        slot,
+        ticket: chosen.ticket,
+        verdict: None,
+    }
+}
+
+/// `auto` as the user sees it, resolved by whether the feed is live.
+pub(super) fn resolve(overload: super::OverloadPolicy, live: bool) -> Overload {
+    use super::OverloadPolicy as Choice;
+    match overload {
+        Choice::Auto if live => Overload::DropOldest,
+        Choice::Auto | Choice::Block => Overload::Block,
+        Choice::DropOldest => Overload::DropOldest,
+        Choice::DropNewest => Overload::DropNewest,
+        Choice::PassThrough => Overload::PassThrough,
+    }
+}
