@@ -21,6 +21,8 @@
 pub mod batch;
 pub mod health;
 pub mod output;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod time;
 pub mod vision;
 

@@ -3,7 +3,7 @@
 //! `docs/elements.md` is written by this file. After a change of a property:
 //!
 //! ```text
-//! ./dev run env NV_UPDATE=1 cargo test --test integration inspect::
+//! ./dev run env NV_UPDATE=1 cargo test --features testing --test integration inspect::
 //! ```
 
 use crate::support::{init, repository};
@@ -235,7 +235,7 @@ fn the_page_of_elements_is_what_the_elements_say() {
     let differs = expected.lines().zip(found.lines()).find(|(expected, found)| expected != found);
     assert!(
         found == expected,
-        "{DOCUMENT} is out of date ({differs:?}); update it with: NV_UPDATE=1 cargo test --test integration inspect::"
+        "{DOCUMENT} is out of date ({differs:?}); update it with: NV_UPDATE=1 cargo test --features testing --test integration inspect::"
     );
 }
 

@@ -143,7 +143,7 @@ impl Engine {
         let key = EngineKey::of(options)?;
         ENGINES.get_or_open(&key, options.startup_timeout, || {
             let options = options.clone();
-            let (limit, load) = (options.startup_timeout, move || session::load(&options));
+            let (limit, load) = (options.startup_timeout, move || load(&options));
             Self::start(load, limit, Some(key.clone()))
         })
     }
@@ -329,6 +329,14 @@ impl Drop for Engine {
             worker.end(&self.shared, RELEASE_LIMIT);
         }
     }
+}
+
+fn load(options: &EngineOptions) -> Result<Loaded, InferError> {
+    #[cfg(any(test, feature = "testing"))]
+    if let Some(loaded) = super::script::load(&options.model) {
+        return loaded;
+    }
+    session::load(options)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use super::engine::Engine;
 use super::error::InferError;
 use super::model::{Batch, ChannelOrder, ElementType, Layout, ModelDescription};
 use super::tensor::{Input, InputData, OutputTensor, Outputs};
-use super::worker::{Backend, Loaded};
+use super::worker::{Backend, Loaded, Purpose};
 use crate::vision::Size;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use std::sync::Arc;
@@ -84,7 +84,7 @@ pub(super) fn engine(batch: Batch, steps: Vec<Step>) -> (Arc<Engine>, Stage) {
 }
 
 impl Backend for Script {
-    fn run(&mut self, input: &Input, outputs: &mut Outputs) -> Result<(), InferError> {
+    fn run(&mut self, input: &Input, _: Purpose, outputs: &mut Outputs) -> Result<(), InferError> {
         self.began.send(()).ok();
         match self.steps.next() {
             None | Some(Step::Sum) => {}

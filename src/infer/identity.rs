@@ -83,6 +83,10 @@ impl EngineKey {
 }
 
 fn model_file(path: &Path) -> Result<FileIdentity, InferError> {
+    #[cfg(any(test, feature = "testing"))]
+    if let Some(inode) = super::script::number_of(path) {
+        return Ok(FileIdentity { path: path.to_path_buf(), device: 0, inode, len: 0, modified: (0, 0) });
+    }
     let unreadable = |detail: String| InferError::ModelUnreadable { path: path.to_path_buf(), detail };
     let metadata = path.metadata().map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => InferError::ModelNotFound { path: path.to_path_buf() },

@@ -59,6 +59,8 @@ mod session;
 
 #[cfg(test)]
 mod fake;
+#[cfg(any(test, feature = "testing"))]
+pub mod script;
 
 pub use engine::{Engine, EngineOptions, Pending, SubmitError};
 pub use error::{ErrorKind, InferError};

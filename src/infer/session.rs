@@ -12,7 +12,7 @@ use super::library::{self, LibraryRequest, Runtime};
 use super::model::{ElementType, Layout, ModelDescription, OutputDescription};
 use super::sidecar::{Sidecar, read_labels};
 use super::tensor::{Input, InputData, MAX_TENSOR_BYTES, OutputTensor, Outputs};
-use super::worker::{Backend, Loaded};
+use super::worker::{Backend, Loaded, Purpose};
 use half::f16;
 use ort::logging::LogLevel;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
@@ -137,7 +137,7 @@ struct OrtBackend {
 }
 
 impl Backend for OrtBackend {
-    fn run(&mut self, input: &Input, outputs: &mut Outputs) -> Result<(), InferError> {
+    fn run(&mut self, input: &Input, _: Purpose, outputs: &mut Outputs) -> Result<(), InferError> {
         let failed = |error: ort::Error| InferError::Run { detail: error.to_string() };
         let tensor = view(&input.data, self.shape).map_err(failed)?;
         let results = self.session.run([tensor]).map_err(failed)?;

@@ -22,12 +22,13 @@ use std::time::Duration;
 
 /// What runs a batch: a session, or a script in tests. Made, used and dropped on the worker's thread.
 pub(super) trait Backend {
-    /// Runs `input` and writes the results into `outputs`, which may hold those of an earlier run.
+    /// Runs `input` and writes the results into `outputs`, which may hold those of an earlier run. A session
+    /// does not care for the `purpose`.
     ///
     /// # Errors
     ///
     /// [`InferError::Run`] or [`InferError::Outputs`].
-    fn run(&mut self, input: &Input, outputs: &mut Outputs) -> Result<(), InferError>;
+    fn run(&mut self, input: &Input, purpose: Purpose, outputs: &mut Outputs) -> Result<(), InferError>;
 }
 
 /// A loaded model and what runs it.
@@ -194,7 +195,7 @@ fn answer(batch: Batch, backend: &mut dyn Backend, job: Job, shared: &Arc<Shared
     let started = clock::now();
     shared.stats.lock().running_since = Some(started);
     let mut outputs = shared.pool.outputs();
-    let result = guarded(|| backend.run(&input, &mut outputs));
+    let result = guarded(|| backend.run(&input, purpose, &mut outputs));
     let ended = clock::now();
     count(&mut shared.stats.lock(), purpose, input.batch, &result, ended.since(started));
     if let Batch::Fixed(fixed) = batch {
