@@ -266,6 +266,10 @@ impl NvBatcher {
             let seen = core.work.seen();
             let next = core.next(clock::now());
             if let Next::Wait(deadline) = next {
+                #[cfg(feature = "testing")]
+                if crate::testing::sabotage() == Some(crate::testing::Sabotage::Spin) {
+                    return Step::Again;
+                }
                 core.work.wait(seen, deadline);
                 return Step::Again;
             }

@@ -316,6 +316,8 @@ impl State {
         dropped: &mut Vec<(Box<Frame>, DropReason)>,
         woken: &mut Vec<Arc<Signal>>,
     ) {
+        #[cfg(feature = "testing")]
+        let item = self.sabotage(item);
         let (feed, epoch) = match &item {
             Item::Frame(frame) => (frame.feed.id.0, frame.feed.epoch),
             Item::Event { feed, .. } => (feed.id.0, feed.epoch),
@@ -362,6 +364,25 @@ impl State {
                 woken.push(Arc::clone(&outlet.signal));
             }
         }
+    }
+}
+
+#[cfg(feature = "testing")]
+impl State {
+    /// The faults that the fault suite must catch.
+    fn sabotage(&self, mut item: Item) -> Item {
+        use crate::testing::{Sabotage, sabotage};
+        if let Item::Frame(frame) = &mut item {
+            let other = self.outlets.keys().find(|feed| **feed != frame.feed.id.0);
+            match (sabotage(), other) {
+                (Some(Sabotage::Leak), _) => std::mem::forget(frame.buffer.clone()),
+                (Some(Sabotage::Swap), Some(other)) if frame.seq % 8 == 7 => {
+                    frame.feed.id = crate::batch::FeedId(*other);
+                }
+                _ => {}
+            }
+        }
+        item
     }
 }
 
