@@ -361,3 +361,21 @@ fn a_change_of_latency_is_told_to_the_pipeline() {
     let message = bus.timed_pop_filtered(PATIENCE, &[gst::MessageType::Latency]).expect("a latency message");
     assert_eq!(message.src().map(|source| source.name()), Some(rig.batcher.name()));
 }
+
+#[test]
+fn a_pad_can_be_released_while_its_consumer_is_stuck() {
+    let rig = rig(2);
+    let pad = rig.unbatcher.static_pad("src_0").expect("a pad");
+    // Nobody pulls: the sink holds one frame and blocks on the next.
+    rig.feeds[0].sink.set_max_buffers(1);
+    for number in 0..3 {
+        push(&rig, 0, number);
+    }
+    rig.unbatcher.release_request_pad(&pad);
+    for number in 0..5 {
+        push(&rig, 1, number);
+        assert_eq!(facts(&rig.pull(1)).seq, number);
+    }
+    rig.stop();
+    assert_ledger(&rig.batcher);
+}

@@ -5,6 +5,9 @@
 
 #![expect(unsafe_code, reason = "the environment is set, and GStreamer ended, before and after all threads")]
 
+#[path = "churn.rs"]
+mod churn;
+
 use gst::prelude::*;
 use std::sync::mpsc::channel;
 use std::time::Duration;
@@ -50,6 +53,7 @@ fn run_all() {
     play_until(&twice, gst::MessageType::Eos);
     play_until(&twice, gst::MessageType::Eos);
     release_pads();
+    churn::run_all();
 }
 
 /// Three feeds with frames of any kind; one has no way out. Records go to files, a handler and who pulls.

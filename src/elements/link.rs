@@ -6,6 +6,8 @@ use gst::prelude::*;
 const EXPECTED_FEEDS: &str = "nv-expected-feeds";
 const FEEDS_CHANGED: &str = "nv-feeds-changed";
 const FEED_EVENT: &str = "nv-feed-event";
+const FEED_CUT: &str = "nv-feed-cut";
+const FEED_GONE: &str = "nv-feed-gone";
 const FEED_FLUSH: &str = "nv-feed-flush";
 const FEED_QUERY: &str = "nv-feed-query";
 
@@ -89,6 +91,39 @@ impl FeedFlush {
         let (feed, epoch) = (structure.get("feed").ok()?, structure.get("epoch").ok()?);
         Some(Self { feed, epoch, event: structure.get("event").ok()? })
     }
+}
+
+/// The end of a feed whose pad was released in mid-stream, on its way downstream past the frames of the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct FeedCut {
+    pub(super) feed: u32,
+    /// What the feed sent in earlier epochs is stale.
+    pub(super) epoch: u32,
+}
+
+impl FeedCut {
+    /// As an event that overtakes whatever is queued.
+    pub(super) fn to_event(self) -> gst::Event {
+        let structure =
+            gst::Structure::builder(FEED_CUT).field("feed", self.feed).field("epoch", self.epoch).build();
+        gst::event::CustomDownstreamOob::new(structure)
+    }
+
+    /// What [`Self::to_event`] made; `None` of any other event.
+    pub(super) fn of(event: &gst::EventRef) -> Option<Self> {
+        let structure = event.structure().filter(|structure| structure.name() == FEED_CUT)?;
+        Some(Self { feed: structure.get("feed").ok()?, epoch: structure.get("epoch").ok()? })
+    }
+}
+
+/// Behind the EOS of a feed whose pad was released: what was sticky of it is of use to nobody.
+pub(super) fn feed_gone() -> gst::Event {
+    gst::event::CustomDownstream::new(gst::Structure::new_empty(FEED_GONE))
+}
+
+/// Whether `event` is [`feed_gone`].
+pub(super) fn is_feed_gone(event: &gst::EventRef) -> bool {
+    event.structure().is_some_and(|structure| structure.name() == FEED_GONE)
 }
 
 /// Asks the other end what one feed answers to `query`. False if nobody does.
@@ -185,6 +220,17 @@ mod tests {
         let back = FeedFlush::of(&event).unwrap();
         assert_eq!((back.feed, back.epoch, back.event.seqnum()), (3, 2, flush.event.seqnum()));
         assert!(FeedFlush::of(&flush.event).is_none());
+    }
+
+    #[test]
+    fn the_end_of_a_feed_is_told_in_and_past_the_stream() {
+        gst::init().unwrap();
+        let cut = FeedCut { feed: 3, epoch: 2 };
+        let event = cut.to_event();
+        assert!(!event.is_serialized());
+        assert_eq!(FeedCut::of(&event), Some(cut));
+        assert_eq!(FeedCut::of(&feed_gone()), None);
+        assert!(feed_gone().is_serialized() && is_feed_gone(&feed_gone()) && !is_feed_gone(&event));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use super::core::{Core, State};
 use super::lanes::Lane;
 use crate::batch::{DropReason, FeedId, FeedOptions};
+use crate::elements::link;
 use crate::meta::batch::Feed;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -52,33 +53,34 @@ impl Core {
         Ok(())
     }
 
-    /// The pad of a feed is gone. Frames that wait are dropped and counted, unless the stream has ended: then they
-    /// still go. Behind them the feed ends.
-    pub(super) fn remove(&self, id: FeedId) {
+    /// The pad of a feed is gone. If its stream had ended, what waits still goes. Otherwise its frames are dropped and
+    /// counted wherever they are, so that none comes out when the number is in use again; then the epoch is returned
+    /// that nothing from before may reach.
+    pub(super) fn remove(&self, id: FeedId) -> Option<u32> {
         let mut state = self.state.lock();
         let State { former, lanes, running, .. } = &mut *state;
-        let Some(lane) = lanes.get_mut(&id) else { return };
+        let lane = lanes.get_mut(&id)?;
         lane.released = true;
         lane.flushing = false;
-        let space = Arc::clone(&lane.space);
         let mut freed = VecDeque::new();
-        if !lane.eos {
+        let mut cut = None;
+        if lane.eos && *running {
+            lane.push_event(link::feed_gone());
+        } else {
             drop(former.clear(id, DropReason::Removed));
-            freed = lane.take_out(|_| true);
-            former.end_of_stream(id).ok();
-            if *running && lane.begun {
-                lane.eos = true;
-                lane.push_event(gst::event::Eos::new());
-            }
+            // What is on its way is stale from here on.
+            drop(former.flush(id));
+            lane.feed.epoch += 1;
+            freed = std::mem::take(&mut lane.queue);
+            cut = (*running && lane.begun).then_some(lane.feed.epoch);
         }
-        if !*running {
-            freed.append(&mut lane.queue);
-        }
+        let space = Arc::clone(&lane.space);
         state.forget_released();
         drop(state);
         space.raise();
         self.work.raise();
         drop(freed);
+        cut
     }
 
     /// How many feeds there are, and the lowest pad number that is free.

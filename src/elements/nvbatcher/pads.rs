@@ -3,6 +3,7 @@
 use super::NvBatcherSinkPad;
 use super::imp::NvBatcher;
 use crate::batch::FeedId;
+use crate::elements::link::FeedCut;
 use crate::elements::{self, lock};
 use gst::prelude::*;
 use gst::subclass::prelude::*;
@@ -62,7 +63,10 @@ impl NvBatcher {
     /// Releases the pad of a feed: what waits is dropped and counted, and the feed ends.
     pub(super) fn remove_feed(&self, pad: &gst::Pad) {
         let Some(feed) = pad.downcast_ref::<NvBatcherSinkPad>() else { return };
-        self.core.remove(feed.imp().id());
+        let id = feed.imp().id();
+        if let Some(epoch) = self.core.remove(id) {
+            self.srcpad.push_event(FeedCut { feed: id.0, epoch }.to_event());
+        }
         pad.set_active(false).ok();
         if self.obj().remove_pad(pad).is_ok() {
             self.obj().child_removed(pad, &pad.name());

@@ -1,7 +1,7 @@
 //! Events and queries of the pads.
 
 use super::imp::{CAT, NvUnbatcher};
-use crate::elements::link::{self, FeedFlush};
+use crate::elements::link::{self, FeedCut, FeedFlush};
 use crate::elements::{self, video};
 use gst::prelude::*;
 use gst::subclass::prelude::*;
@@ -19,10 +19,16 @@ impl NvUnbatcher {
                 self.outlets.begin();
                 true
             }
-            gst::EventView::CustomDownstreamOob(_) => match FeedFlush::of(&event) {
-                Some(flush) => self.flush(flush),
-                None => gst::Pad::event_default(pad, Some(&*self.obj()), event),
-            },
+            gst::EventView::CustomDownstreamOob(_) => {
+                if let Some(FeedCut { feed, epoch }) = FeedCut::of(&event) {
+                    self.outlets.cut(feed, epoch);
+                    return true;
+                }
+                match FeedFlush::of(&event) {
+                    Some(flush) => self.flush(flush),
+                    None => gst::Pad::event_default(pad, Some(&*self.obj()), event),
+                }
+            }
             _ if event.is_serialized() => true,
             _ => gst::Pad::event_default(pad, Some(&*self.obj()), event),
         }

@@ -133,6 +133,9 @@ impl ElementImpl for NvUnbatcher {
     }
 
     fn release_pad(&self, pad: &gst::Pad) {
+        if let Some(feed) = elements::pad_number(&pad.name(), "src_") {
+            self.stop_pushing(pad, feed);
+        }
         pad.set_active(false).ok();
         self.obj().remove_pad(pad).ok();
         if let Some(feed) = elements::pad_number(&pad.name(), "src_") {
@@ -186,6 +189,21 @@ impl NvUnbatcher {
             return Err(format!("pad src_{feed}: {error}"));
         }
         Ok(pad)
+    }
+
+    /// Ends the thread of a pad that is to go. One that is stuck downstream is freed by a flush: deactivating the pad
+    /// would wait for it for ever.
+    fn stop_pushing(&self, pad: &gst::Pad, feed: u32) {
+        self.outlets.stop(feed);
+        let thread = lock(&self.threads).remove(&feed);
+        if thread.is_none_or(|thread| thread.stop(JOIN_TIMEOUT)) {
+            return;
+        }
+        gst::warning!(CAT, obj = pad, "The thread is blocked downstream; flushing to free it");
+        let start = gst::event::FlushStart::new();
+        let stop = gst::event::FlushStop::builder(false).seqnum(start.seqnum()).build();
+        pad.push_event(start);
+        pad.push_event(stop);
     }
 
     fn sink_chain(&self, mut buffer: gst::Buffer) -> Result<gst::FlowSuccess, gst::FlowError> {

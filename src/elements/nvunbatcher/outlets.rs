@@ -3,7 +3,7 @@
 //! The queues hold frames with tickets, so the batcher bounds them per feed. Everything that is dropped leaves
 //! as a value: its ticket goes after the lock.
 
-use super::sticky::{Known, keep_sticky};
+use super::sticky::{Age, Known, keep_sticky};
 use crate::batch::DropReason;
 use crate::elements::link;
 use crate::elements::signal::Signal;
@@ -46,6 +46,8 @@ struct Outlet {
     links: u64,
     /// Something a sink prerolls with has been sent.
     prerolled: bool,
+    /// When the pad last had something to push, or began.
+    quiet_since: Option<Monotonic>,
     eos: bool,
     /// Whether downstream reads video metas; asked when it matters, once per caps.
     video_meta: Option<bool>,
@@ -109,6 +111,7 @@ impl Outlets {
         outlet.links += 1;
         outlet.eos = begin.iter().any(|event| event.type_() == gst::EventType::Eos);
         outlet.prerolled = false;
+        outlet.quiet_since = None;
         outlet.events = begin.len();
         outlet.queue = begin.into_iter().map(Parcel::Event).collect();
     }
@@ -176,6 +179,7 @@ impl Outlets {
             return Parcel::Wait(None);
         }
         if let Some(parcel) = outlet.queue.pop_front() {
+            outlet.quiet_since = Some(now);
             outlet.prerolled |= prerolls(&parcel);
             outlet.events -= usize::from(matches!(parcel, Parcel::Event(_)));
             return parcel;
@@ -183,7 +187,8 @@ impl Outlets {
         if outlet.prerolled || outlet.closed.is_some() {
             return Parcel::Wait(None);
         }
-        match flowing_since.map(|since| since.saturating_add(SILENCE)) {
+        let quiet_since = *outlet.quiet_since.get_or_insert(now);
+        match flowing_since.map(|since| since.max(quiet_since).saturating_add(SILENCE)) {
             Some(due) if due <= now => {
                 outlet.prerolled = true;
                 Parcel::Silence
@@ -264,6 +269,24 @@ impl Outlets {
         signal.raise();
     }
 
+    /// A feed was cut off in mid-stream: its frames go, and its pad ends.
+    pub(super) fn cut(&self, feed: u32, epoch: u32) {
+        let mut state = self.0.lock();
+        let State { outlets, known, .. } = &mut *state;
+        known.entry(feed).or_default().cut(epoch);
+        let Some(outlet) = outlets.get_mut(&feed) else { return };
+        let is_event = |parcel: &Parcel| matches!(parcel, Parcel::Event(_));
+        let (kept, freed) = std::mem::take(&mut outlet.queue).into_iter().partition(is_event);
+        outlet.queue = kept;
+        if outlet.active && !std::mem::replace(&mut outlet.eos, true) {
+            outlet.push_event(gst::event::Eos::new());
+        }
+        let signal = Arc::clone(&outlet.signal);
+        drop(state);
+        signal.raise();
+        discard(freed, DropReason::Stale);
+    }
+
     /// A new stream of batches begins, perhaps of another batcher.
     pub(super) fn begin(&self) {
         self.0.lock().known.values_mut().for_each(Known::forget_epoch);
@@ -323,9 +346,13 @@ impl State {
             Item::Event { feed, .. } => (feed.id.0, feed.epoch),
         };
         let known = self.known.entry(feed).or_default();
-        let is_current = known.is_current(epoch);
+        let age = known.age(epoch);
         if let Item::Event { event, .. } = &item {
-            if !is_current && !link::survives_flush(event) {
+            if link::is_feed_gone(event) {
+                known.sticky.clear();
+                return;
+            }
+            if age == Age::Gone || (age == Age::Flushed && !link::survives_flush(event)) {
                 return;
             }
             keep_sticky(&mut known.sticky, event.clone());
@@ -338,7 +365,7 @@ impl State {
             return;
         };
         match item {
-            Item::Frame(frame) if !is_current => dropped.push((frame, DropReason::Stale)),
+            Item::Frame(frame) if age != Age::Current => dropped.push((frame, DropReason::Stale)),
             Item::Frame(frame) if !outlet.active => dropped.push((frame, DropReason::Stopped)),
             Item::Frame(frame) => {
                 match outlet.closed {

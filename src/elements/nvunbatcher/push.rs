@@ -28,8 +28,13 @@ impl NvUnbatcher {
     fn push_event(&self, pad: &gst::Pad, feed: u32, event: gst::Event) {
         gst::log!(CAT, obj = pad, "{event:?}");
         match event.type_() {
-            gst::EventType::StreamStart if pad.pad_flags().contains(gst::PadFlags::EOS) => revive(pad),
-            gst::EventType::Caps => self.outlets.forget_video_meta(feed),
+            gst::EventType::StreamStart if has_ended(pad) || has_stood_in(pad) => flush(pad),
+            gst::EventType::Caps => {
+                self.outlets.forget_video_meta(feed);
+                if has_stood_in(pad) {
+                    flush(pad);
+                }
+            }
             _ => {}
         }
         pad.push_event(event);
@@ -77,13 +82,21 @@ impl NvUnbatcher {
     }
 }
 
-/// Makes downstream, which has ended, take a new stream. Sinks before [`SINKS_RESUME`] need a flush for that, which
-/// drops what queues behind the pad still hold.
-fn revive(pad: &gst::Pad) {
+/// Whether downstream has ended and will not take a new stream by itself.
+fn has_ended(pad: &gst::Pad) -> bool {
     let (major, minor, micro, _) = gst::version();
-    if (major, minor, micro) >= SINKS_RESUME {
-        return;
-    }
+    pad.pad_flags().contains(gst::PadFlags::EOS) && (major, minor, micro) < SINKS_RESUME
+}
+
+/// Whether a stand-in was sent (see [`push_silence`]), whose segment must not come before the caps of the stream.
+fn has_stood_in(pad: &gst::Pad) -> bool {
+    let (caps, segment) =
+        (pad.sticky_event::<gst::event::Caps>(0), pad.sticky_event::<gst::event::Segment>(0));
+    caps.is_none() && segment.is_some()
+}
+
+/// Makes downstream forget what came before. What queues behind the pad still hold of it is dropped there.
+fn flush(pad: &gst::Pad) {
     let start = gst::event::FlushStart::new();
     let stop = gst::event::FlushStop::builder(false).seqnum(start.seqnum()).build();
     pad.push_event(start);

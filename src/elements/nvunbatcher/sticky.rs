@@ -9,8 +9,21 @@ const MAX_STICKY: usize = 32;
 #[derive(Debug, Default)]
 pub(super) struct Known {
     pub(super) sticky: Vec<gst::Event>,
-    /// How often the feed was flushed. What was sent before the last flush and arrives after it is stale.
+    /// How often the feed was flushed. What was sent before the last flush and arrives after it is stale, but for
+    /// events that a flush leaves.
     epoch: u32,
+    /// What was sent in earlier epochs is of a feed that is gone.
+    first_epoch: u32,
+}
+
+/// What to do with an item of a feed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Age {
+    Current,
+    /// Sent before a flush.
+    Flushed,
+    /// Sent before the feed was cut off.
+    Gone,
 }
 
 impl Known {
@@ -20,15 +33,27 @@ impl Known {
         self.sticky.retain(|event| link::survives_flush(event));
     }
 
-    /// Whether what was sent in `epoch` is still of use.
-    pub(super) fn is_current(&mut self, epoch: u32) -> bool {
+    /// The feed was cut off, and what it sent before `epoch` with it.
+    pub(super) fn cut(&mut self, epoch: u32) {
+        *self = Self { sticky: Vec::new(), epoch, first_epoch: epoch };
+    }
+
+    /// How old is what was sent in `epoch`.
+    pub(super) fn age(&mut self, epoch: u32) -> Age {
         self.epoch = self.epoch.max(epoch);
-        epoch == self.epoch
+        if epoch < self.first_epoch {
+            Age::Gone
+        } else if epoch < self.epoch {
+            Age::Flushed
+        } else {
+            Age::Current
+        }
     }
 
     /// Another batcher may send from here on: it counts flushes on its own.
     pub(super) fn forget_epoch(&mut self) {
         self.epoch = 0;
+        self.first_epoch = 0;
     }
 }
 
