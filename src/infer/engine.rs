@@ -8,12 +8,13 @@ use super::provider::Provider;
 use super::registry::Registry;
 use super::session;
 use super::tensor::{self, Input};
-use super::worker::{EngineStats, Job, Loaded, Purpose, Reply, Shared, Worker};
+use super::worker::{self, EngineStats, Job, Loaded, Purpose, Reply, Shared, Unanswered, Worker};
 use crossbeam_channel::{Receiver, Select, bounded, select};
 use parking_lot::Mutex;
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -88,7 +89,8 @@ impl fmt::Debug for SubmitError {
 #[derive(Debug)]
 #[must_use = "the results come from `wait`"]
 pub struct Pending {
-    reply: Receiver<Result<Reply, InferError>>,
+    reply: Receiver<Result<Reply, Unanswered>>,
+    retired: Interrupt,
 }
 
 impl Pending {
@@ -98,12 +100,22 @@ impl Pending {
     ///
     /// [`InferError::Run`], [`InferError::Panic`] and [`InferError::Outputs`] are the run's own.
     /// [`InferError::Timeout`] and [`InferError::Interrupted`] end the waiting only: the run goes on and
-    /// its results are thrown away. [`InferError::Stopped`] if the worker is gone.
+    /// its results are thrown away. [`InferError::Stopped`] if the engine was retired or its worker is gone.
     pub fn wait(self, interrupt: &Interrupt, timeout: Duration) -> Result<Reply, InferError> {
+        self.wait_for_either(interrupt, timeout).map_err(|unanswered| unanswered.error)
+    }
+
+    /// The same, and gives the batch back if the run failed, for another try.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::wait`].
+    pub fn wait_for_either(self, interrupt: &Interrupt, timeout: Duration) -> Result<Reply, Unanswered> {
         select! {
-            recv(self.reply) -> reply => reply.unwrap_or(Err(InferError::Stopped)),
-            recv(interrupt.signal()) -> _ => Err(InferError::Interrupted),
-            default(timeout) => Err(InferError::Timeout { limit: timeout }),
+            recv(self.reply) -> reply => reply.unwrap_or(Err(InferError::Stopped.into())),
+            recv(interrupt.signal()) -> _ => Err(InferError::Interrupted.into()),
+            recv(self.retired.signal()) -> _ => Err(InferError::Stopped.into()),
+            default(timeout) => Err(InferError::Timeout { limit: timeout }.into()),
         }
     }
 }
@@ -114,8 +126,12 @@ impl Pending {
 /// behind to finish it; an idle one is waited for, at most a second.
 pub struct Engine {
     model: ModelDescription,
-    /// Taken only by `drop`.
-    worker: Option<Worker>,
+    /// Taken by `retire` or `drop`.
+    worker: Mutex<Option<Worker>>,
+    /// What the worker has not begun yet.
+    queued: Receiver<Job>,
+    /// Set when it is retired.
+    retired: Interrupt,
     shared: Arc<Shared>,
     startup_timeout: Duration,
     /// The time of a warm run, by batch size.
@@ -140,11 +156,21 @@ impl Engine {
     ///
     /// Whatever of [`InferError`] is in the way, with what was expected and found.
     pub fn open(options: &EngineOptions) -> Result<Arc<Self>, InferError> {
+        Self::open_unless(options, &Interrupt::new())
+    }
+
+    /// The same, but the loading is broken off when `interrupt` is set: it goes on by itself and its session is
+    /// dropped. Waiting for somebody else's loading is not broken off.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::open`], or [`InferError::Interrupted`].
+    pub fn open_unless(options: &EngineOptions, interrupt: &Interrupt) -> Result<Arc<Self>, InferError> {
         let key = EngineKey::of(options)?;
         ENGINES.get_or_open(&key, options.startup_timeout, || {
             let options = options.clone();
             let (limit, load) = (options.startup_timeout, move || load(&options));
-            Self::start(load, limit, Some(key.clone()))
+            Self::start(load, limit, Some(key.clone()), interrupt)
         })
     }
 
@@ -153,13 +179,22 @@ impl Engine {
         load: impl FnOnce() -> Result<Loaded, InferError> + Send + 'static,
         startup_timeout: Duration,
         key: Option<EngineKey>,
+        interrupt: &Interrupt,
     ) -> Result<Arc<Self>, InferError> {
         static STARTED: AtomicU64 = AtomicU64::new(0);
         let name = format!("nv-infer-{}", STARTED.fetch_add(1, Ordering::Relaxed));
         let shared = Arc::<Shared>::default();
-        let (model, worker) = Worker::start(&name, load, startup_timeout, Arc::clone(&shared))?;
-        let warm = Mutex::default();
-        Ok(Arc::new(Self { model, worker: Some(worker), shared, startup_timeout, warm, key }))
+        let (model, worker) = Worker::start(&name, load, startup_timeout, Arc::clone(&shared), interrupt)?;
+        Ok(Arc::new(Self {
+            model,
+            queued: worker.queued.clone(),
+            worker: Mutex::new(Some(worker)),
+            retired: Interrupt::new(),
+            shared,
+            startup_timeout,
+            warm: Mutex::default(),
+            key,
+        }))
     }
 
     /// What is known about the model.
@@ -201,6 +236,35 @@ impl Engine {
         self.shared.pool.input(&self.model, batch)
     }
 
+    /// A batch of its own of the rows `rows` of `input`.
+    ///
+    /// # Errors
+    ///
+    /// [`InferError::Input`] for rows that are not there, otherwise as [`Self::input`].
+    pub fn part(&self, input: &Input, rows: Range<usize>) -> Result<Input, InferError> {
+        self.shared.pool.part(&self.model, input, rows)
+    }
+
+    /// Takes the engine out of service for all who share it: nobody finds it any more, who waits for it gets
+    /// [`InferError::Stopped`], and what its batches hold is let go of. Its worker ends when it can, which is never
+    /// for a run that never returns: see [`detached_threads`](super::detached_threads). Does not wait.
+    pub fn retire(&self) {
+        if let Some(key) = &self.key {
+            ENGINES.forget(key, self);
+        }
+        self.retired.set();
+        let worker = self.worker.lock().take();
+        self.drop_queued();
+        worker::let_go(&self.shared);
+        if let Some(worker) = worker {
+            worker.end(&self.shared, Duration::ZERO);
+        }
+    }
+
+    fn drop_queued(&self) {
+        drop(self.queued.try_iter().collect::<Vec<_>>());
+    }
+
     /// Takes back a buffer that was not submitted.
     pub fn recycle(&self, input: Input) {
         if input.data.element() == self.model.element {
@@ -217,7 +281,7 @@ impl Engine {
     ///
     /// A [`SubmitError`] gives everything back. Its error is [`InferError::Input`] for a batch that does
     /// not suit the model, [`InferError::Interrupted`], [`InferError::Timeout`] after `timeout`, or
-    /// [`InferError::Stopped`].
+    /// [`InferError::Stopped`] of an engine that was retired.
     pub fn submit(
         &self,
         input: Input,
@@ -228,7 +292,7 @@ impl Engine {
         let (reply, answer) = bounded(1);
         let job = Job { input, hold, purpose: Purpose::Frames, reply };
         self.hand_over(job, interrupt, timeout)?;
-        Ok(Pending { reply: answer })
+        Ok(Pending { reply: answer, retired: self.retired.clone() })
     }
 
     fn hand_over(&self, job: Job, interrupt: &Interrupt, timeout: Duration) -> Result<(), Box<SubmitError>> {
@@ -238,23 +302,37 @@ impl Engine {
         if let Err(error) = self.check(&job.input) {
             return refuse(error, job);
         }
-        let Some(worker) = self.worker.as_ref().filter(|worker| worker.lives_here()) else {
-            return refuse(InferError::Stopped, job);
-        };
+        let living = self
+            .worker
+            .lock()
+            .as_ref()
+            .filter(|worker| worker.lives_here())
+            .map(|worker| worker.jobs.clone());
+        let Some(jobs) = living else { return refuse(InferError::Stopped, job) };
         // With room and interrupt both there, the choice below is by chance.
         if interrupt.is_set() {
             return refuse(InferError::Interrupted, job);
         }
         let mut select = Select::new();
-        let room = select.send(&worker.jobs);
-        select.recv(interrupt.signal());
+        let room = select.send(&jobs);
+        let interrupted = select.recv(interrupt.signal());
+        select.recv(self.retired.signal());
         match select.select_timeout(timeout) {
-            Ok(ready) if ready.index() == room => ready
-                .send(&worker.jobs, job)
-                .or_else(|unsent| refuse(InferError::Stopped, unsent.into_inner())),
-            Ok(ready) => {
+            Ok(ready) if ready.index() == room => {
+                let sent = ready.send(&jobs, job);
+                // It may have been retired at that very moment, and then nobody takes the job out again.
+                if self.retired.is_set() {
+                    self.drop_queued();
+                }
+                sent.or_else(|unsent| refuse(InferError::Stopped, unsent.into_inner()))
+            }
+            Ok(ready) if ready.index() == interrupted => {
                 ready.recv(interrupt.signal()).ok();
                 refuse(InferError::Interrupted, job)
+            }
+            Ok(ready) => {
+                ready.recv(self.retired.signal()).ok();
+                refuse(InferError::Stopped, job)
             }
             Err(_) => refuse(InferError::Timeout { limit: timeout }, job),
         }
@@ -311,7 +389,7 @@ impl Engine {
         let reply = self
             .hand_over(job, interrupt, limit)
             .map_err(|refused| refused.error)
-            .and_then(|()| Pending { reply: answer }.wait(interrupt, limit));
+            .and_then(|()| Pending { reply: answer, retired: self.retired.clone() }.wait(interrupt, limit));
         match reply {
             Ok(reply) => Ok(reply.ended.since(reply.started)),
             Err(InferError::Timeout { limit }) => Err(InferError::StartupTimeout { limit }),
@@ -325,7 +403,8 @@ impl Drop for Engine {
         if let Some(key) = &self.key {
             ENGINES.forget(key, self);
         }
-        if let Some(worker) = self.worker.take() {
+        let worker = self.worker.lock().take();
+        if let Some(worker) = worker {
             worker.end(&self.shared, RELEASE_LIMIT);
         }
     }

@@ -292,7 +292,7 @@ fn loading_that_takes_too_long_is_given_up_and_its_session_dropped() {
         until.recv().ok();
         Ok((fake::model(Batch::Dynamic), Box::new(script)))
     };
-    let error = Engine::start(load, SHORT, None).unwrap_err();
+    let error = Engine::start(load, SHORT, None, &Interrupt::new()).unwrap_err();
     assert_eq!(error, InferError::StartupTimeout { limit: SHORT });
     drop(release);
     assert!(stage.alive.recv().is_err());
@@ -301,7 +301,7 @@ fn loading_that_takes_too_long_is_given_up_and_its_session_dropped() {
 #[test]
 fn a_panic_while_loading_is_an_error() {
     let load = || -> Result<Loaded, InferError> { panic!("as scripted") };
-    let error = Engine::start(load, LONG, None).unwrap_err();
+    let error = Engine::start(load, LONG, None, &Interrupt::new()).unwrap_err();
     assert_eq!(error, InferError::Panic { detail: "as scripted".to_owned() });
 }
 
@@ -319,4 +319,68 @@ fn several_users_share_one_engine_without_mixing_their_results() {
         }
     });
     assert_eq!(engine.stats().runs, 200);
+}
+
+#[test]
+fn a_failed_batch_comes_back_and_its_halves_can_be_tried() {
+    let (engine, _stage) = engine(Batch::Dynamic, vec![Step::Error]);
+    let unanswered = submit(&engine, &[1.0, 2.0, 3.0]).wait_for_either(&Interrupt::new(), LONG).unwrap_err();
+    let input = unanswered.input.unwrap();
+    for (rows, sums) in [(0..1, vec![6.0]), (1..3, vec![12.0, 18.0])] {
+        let part = engine.part(&input, rows).unwrap();
+        let pending = engine.submit(part, Box::new(()), &Interrupt::new(), LONG).unwrap();
+        assert_eq!(pending.wait(&Interrupt::new(), LONG).unwrap().outputs.tensors[0].data, sums);
+    }
+    assert!(matches!(engine.part(&input, 2..4), Err(InferError::Input { .. })));
+}
+
+#[test]
+fn retiring_wakes_all_and_lets_go_of_what_batches_hold() {
+    let (release, until) = bounded::<()>(0);
+    let (engine, stage) = engine(Batch::Dynamic, vec![Step::Park(until)]);
+    let mut watches = Vec::new();
+    let mut pending = Vec::new();
+    for value in [1.0, 2.0] {
+        let (hold, dropped) = held();
+        let input = batch_of(&engine, &[value]);
+        pending.push(engine.submit(input, hold, &Interrupt::new(), LONG).unwrap());
+        watches.push(dropped);
+        if pending.len() == 1 {
+            stage.began.recv().unwrap();
+        }
+    }
+    scope(|scope| {
+        let submitting = scope.spawn(|| {
+            let input = batch_of(&engine, &[3.0]);
+            engine
+                .submit(input, Box::new(()), &Interrupt::new(), LONG)
+                .map(drop)
+                .map_err(|refused| refused.error)
+        });
+        engine.retire();
+        assert_eq!(submitting.join().unwrap(), Err(InferError::Stopped));
+    });
+    assert!(watches.iter().all(is_dropped));
+    for pending in pending {
+        assert_eq!(pending.wait(&Interrupt::new(), LONG).map(drop), Err(InferError::Stopped));
+    }
+    assert!(worker::detached_threads() >= 1);
+    drop(release);
+    assert!(stage.alive.recv().is_err(), "the worker ends, though the engine is still known");
+    assert_eq!(stage.began.len(), 0, "and runs nothing that was queued");
+}
+
+#[test]
+fn loading_is_broken_off_by_its_interrupt() {
+    let (release, until) = bounded::<()>(0);
+    let (script, stage) = fake::script(vec![]);
+    let load = move || -> Result<Loaded, InferError> {
+        until.recv().ok();
+        Ok((fake::model(Batch::Dynamic), Box::new(script)))
+    };
+    let interrupt = Interrupt::new();
+    interrupt.set();
+    assert_eq!(Engine::start(load, LONG, None, &interrupt).unwrap_err(), InferError::Interrupted);
+    drop(release);
+    assert!(stage.alive.recv().is_err());
 }

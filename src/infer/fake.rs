@@ -2,6 +2,7 @@
 
 use super::engine::Engine;
 use super::error::InferError;
+use super::interrupt::Interrupt;
 use super::model::{Batch, ChannelOrder, ElementType, Layout, ModelDescription};
 use super::tensor::{Input, InputData, OutputTensor, Outputs};
 use super::worker::{Backend, Loaded, Purpose};
@@ -80,7 +81,7 @@ pub(super) fn script(steps: Vec<Step>) -> (Script, Stage) {
 pub(super) fn engine(batch: Batch, steps: Vec<Step>) -> (Arc<Engine>, Stage) {
     let (script, stage) = script(steps);
     let load = move || -> Result<Loaded, InferError> { Ok((model(batch), Box::new(script))) };
-    (Engine::start(load, LONG, None).unwrap(), stage)
+    (Engine::start(load, LONG, None, &Interrupt::new()).unwrap(), stage)
 }
 
 impl Backend for Script {

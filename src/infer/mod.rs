@@ -18,8 +18,8 @@
 //! * [`Pending::wait`] waits in the same three ways for the [`Reply`]. Giving up does not stop the run:
 //!   ONNX Runtime cannot be stopped inside a kernel. Its results are thrown away when they come.
 //! * What a batch holds (tickets, frames) is given to the engine as `hold` and dropped when the engine has
-//!   let go of the batch, whoever still waits. So a limit on tickets is a limit on what a wedged engine
-//!   can pile up.
+//!   let go of the batch, whoever still waits, or has been retired. So a limit on tickets is a limit on what a
+//!   wedged engine can pile up.
 //!
 //! # Ownership and threads
 //!
@@ -32,7 +32,7 @@
 //!
 //! Fairness between the users of one engine: who gets the free place is chosen by chance. Recovery of an
 //! engine that is wedged: [`EngineStats::running_since`] says how long, what to do is the element's
-//! decision. Sense in the results: they are the model's numbers, NaN and all; the decoders judge them.
+//! decision, and [`Engine::retire`] makes room for another. Sense in the results: they are the model's numbers, NaN and all; the decoders judge them.
 //!
 //! # Errors
 //!
@@ -69,4 +69,6 @@ pub use library::version as runtime_version;
 pub use model::{Batch, ChannelOrder, ElementType, Layout, ModelDescription, OutputDescription};
 pub use provider::Provider;
 pub use tensor::{Input, InputData, MAX_TENSOR_BYTES, OutputTensor, Outputs};
-pub use worker::{EngineStats, Reply};
+#[cfg(feature = "plugin")]
+pub(crate) use worker::detach;
+pub use worker::{EngineStats, Reply, Unanswered, detached_threads};

@@ -71,10 +71,16 @@ impl<K: Eq + Hash + Clone, V> Registry<K, V> {
         limit: Duration,
         open: impl FnOnce() -> Result<Arc<V>, InferError>,
     ) -> Result<Arc<V>, InferError> {
-        let opening = match self.find(key) {
-            Found::Active(value) => return Ok(value),
-            Found::Theirs(opening) => return opening.wait(limit),
-            Found::Ours(opening) => opening,
+        let opening = loop {
+            match self.find(key) {
+                Found::Active(value) => return Ok(value),
+                Found::Theirs(opening) => match opening.wait(limit) {
+                    // Who was opening it was told to stop. We were not.
+                    Err(InferError::Interrupted) => {}
+                    result => return result,
+                },
+                Found::Ours(opening) => break opening,
+            }
         };
         let result = catch_unwind(AssertUnwindSafe(open))
             .unwrap_or_else(|panic| Err(InferError::Panic { detail: panic_message(&*panic) }));
@@ -106,7 +112,8 @@ impl<K: Eq + Hash + Clone, V> Registry<K, V> {
         Found::Ours(opening)
     }
 
-    /// Removes the entry of `key` if it is the one of `value`; called as `value` is dropped.
+    /// Removes the entry of `key` if it is the one of `value`, which nobody finds from then on; called at the
+    /// latest as `value` is dropped.
     pub(super) fn forget(&self, key: &K, value: *const V) {
         let mut entries = self.entries.lock();
         let own = matches!(entries.get(key), Some(Entry::Active(entry)) if entry.as_ptr() == value);
@@ -186,6 +193,25 @@ mod tests {
             assert!(Arc::ptr_eq(&first.join().unwrap(), &second.join().unwrap()));
         });
         assert_eq!(OPENED.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn who_waited_for_an_opening_that_was_broken_off_opens_it() {
+        let (release, parked) = bounded::<()>(0);
+        let (arrived, opening) = bounded(1);
+        let broken_off = move || {
+            arrived.send(()).ok();
+            parked.recv().ok();
+            Err(InferError::Interrupted)
+        };
+        std::thread::scope(|scope| {
+            let first = scope.spawn(move || NAMES.get_or_open(&8, LIMIT, broken_off));
+            opening.recv().unwrap();
+            let second = scope.spawn(|| open(8).unwrap());
+            drop(release);
+            assert_eq!(first.join().unwrap().unwrap_err(), InferError::Interrupted);
+            assert_eq!(second.join().unwrap().0, 8);
+        });
     }
 
     #[test]

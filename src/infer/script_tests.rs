@@ -97,3 +97,18 @@ fn loading_does_as_the_script_says() {
     drop(Engine::open(&options).unwrap());
     assert_eq!((script.loads(), script.released()), (2, 1));
 }
+
+#[test]
+fn a_retired_engine_is_found_by_nobody_and_takes_nothing() {
+    let script = install("retired", ScriptOptions::default(), |_| Action::Detect);
+    let (first, same) = (open(&script), open(&script));
+    assert!(Arc::ptr_eq(&first, &same));
+    first.retire();
+    let second = open(&script);
+    assert!(!Arc::ptr_eq(&first, &second));
+    let input = same.input(1).unwrap();
+    let refused = same.submit(input, Box::new(()), &Interrupt::new(), LONG).unwrap_err();
+    assert_eq!(refused.error, InferError::Stopped);
+    first.retire();
+    assert!(Arc::ptr_eq(&second, &open(&script)));
+}

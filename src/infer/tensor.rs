@@ -4,6 +4,7 @@ use super::error::InferError;
 use super::model::{Batch, ElementType, ModelDescription};
 use half::f16;
 use parking_lot::Mutex;
+use std::ops::Range;
 
 /// More bytes than this in one tensor are refused: a wrong size must not take the machine down.
 pub const MAX_TENSOR_BYTES: usize = 2 << 30;
@@ -55,6 +56,22 @@ impl InputData {
             Self::F32(_) => ElementType::F32,
             Self::F16(_) => ElementType::F16,
             Self::U8(_) => ElementType::U8,
+        }
+    }
+
+    /// Copies `len` elements of `source` from `from` on to the beginning; false if they are not there.
+    fn copy_from(&mut self, source: &Self, from: usize, len: usize) -> bool {
+        fn copy<T: Copy>(to: &mut [T], source: &[T], from: usize, len: usize) -> bool {
+            let source = from.checked_add(len).and_then(|end| source.get(from..end));
+            let (Some(to), Some(source)) = (to.get_mut(..len), source) else { return false };
+            to.copy_from_slice(source);
+            true
+        }
+        match (self, source) {
+            (Self::F32(to), Self::F32(source)) => copy(to, source, from, len),
+            (Self::F16(to), Self::F16(source)) => copy(to, source, from, len),
+            (Self::U8(to), Self::U8(source)) => copy(to, source, from, len),
+            _ => false,
         }
     }
 
@@ -193,6 +210,23 @@ impl Pool {
         input.batch = batch;
         input.data.shape(rows * model.row_len, batch * model.row_len);
         Ok(input)
+    }
+
+    /// A batch of its own of the rows `rows` of `input`.
+    pub(super) fn part(
+        &self,
+        model: &ModelDescription,
+        input: &Input,
+        rows: Range<usize>,
+    ) -> Result<Input, InferError> {
+        let mut part = self.input(model, rows.len())?;
+        let from = rows.start.saturating_mul(model.row_len);
+        if part.data.copy_from(&input.data, from, rows.len() * model.row_len) {
+            return Ok(part);
+        }
+        let (found, batch) = (input.data.element(), input.batch);
+        let detail = format!("expected rows {rows:?} of {}, found {batch} rows of {found}", model.element);
+        Err(InferError::Input { detail })
     }
 
     pub(super) fn return_input(&self, input: Input) {

@@ -3,15 +3,17 @@
 //! One named thread loads the model, runs batches one after the other, and releases the session. It is
 //! handed batches through a channel of one place, so while one runs the next can wait there and a third
 //! submitter is held back. An error or a panic in a run is the answer to that batch and to no other. The
-//! thread ends when every sender is gone; a run that never returns keeps it, its batch and what the batch
-//! holds, and nobody else.
+//! thread ends when every sender is gone; a run that never returns keeps it and its batch, and nobody else: what
+//! the batch holds is let go of when the engine is retired. A thread that is left behind is counted, and joined
+//! when it has ended.
 
 use super::error::{InferError, panic_message};
+use super::interrupt::Interrupt;
 use super::model::{Batch, ModelDescription};
 use super::tensor::{Input, Outputs, Pool};
 use crate::clock;
 use crate::time::Monotonic;
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded, select};
 use parking_lot::Mutex;
 use std::any::Any;
 use std::convert::Infallible;
@@ -56,6 +58,8 @@ pub struct EngineStats {
 pub(super) struct Shared {
     pub(super) pool: Pool,
     pub(super) stats: Mutex<EngineStats>,
+    /// What the batch in the run in progress holds.
+    pub(super) held: Mutex<Option<Box<dyn Any + Send>>>,
 }
 
 /// Results of one run.
@@ -78,6 +82,21 @@ impl Drop for Reply {
     }
 }
 
+/// Why a batch has no results.
+#[derive(Debug)]
+pub struct Unanswered {
+    /// What went wrong.
+    pub error: InferError,
+    /// The batch, if the engine has let go of it.
+    pub input: Option<Input>,
+}
+
+impl From<InferError> for Unanswered {
+    fn from(error: InferError) -> Self {
+        Self { error, input: None }
+    }
+}
+
 /// Whether a run counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
@@ -91,12 +110,39 @@ pub(super) struct Job {
     pub(super) hold: Box<dyn Any + Send>,
     pub(super) purpose: Purpose,
     /// One place, one answer: sending never blocks.
-    pub(super) reply: Sender<Result<Reply, InferError>>,
+    pub(super) reply: Sender<Result<Reply, Unanswered>>,
+}
+
+/// Threads nobody waits for.
+static DETACHED: Mutex<Vec<JoinHandle<()>>> = Mutex::new(Vec::new());
+
+/// Leaves a thread to end by itself, counted as long as it lives.
+pub(crate) fn detach(thread: JoinHandle<()>) {
+    DETACHED.lock().push(thread);
+    detached_threads();
+}
+
+/// How many threads of this process are left to end by themselves and have not: those in a run or a loading that
+/// nobody waits for any more.
+pub fn detached_threads() -> usize {
+    let ended: Vec<_> = {
+        let mut threads = DETACHED.lock();
+        let (ended, alive) = threads.drain(..).partition(JoinHandle::is_finished);
+        *threads = alive;
+        ended
+    };
+    for thread in ended {
+        // Past its last instruction: this does not wait.
+        thread.join().ok();
+    }
+    DETACHED.lock().len()
 }
 
 /// A worker that has loaded its model.
 pub(super) struct Worker {
     pub(super) jobs: Sender<Job>,
+    /// The other end, to take back what the thread has not begun.
+    pub(super) queued: Receiver<Job>,
     handle: JoinHandle<()>,
     /// Disconnects when the session is released.
     released: Receiver<Infallible>,
@@ -108,15 +154,17 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// What `load` returned; [`InferError::StartupTimeout`], with the thread left to finish by itself and
-    /// its session dropped there; [`InferError::Spawn`]; [`InferError::Panic`].
+    /// What `load` returned; [`InferError::StartupTimeout`] and [`InferError::Interrupted`], with the thread left
+    /// to finish by itself and its session dropped there; [`InferError::Spawn`]; [`InferError::Panic`].
     pub(super) fn start(
         name: &str,
         load: impl FnOnce() -> Result<Loaded, InferError> + Send + 'static,
         limit: Duration,
         shared: Arc<Shared>,
+        interrupt: &Interrupt,
     ) -> Result<(ModelDescription, Self), InferError> {
         let (jobs, incoming) = bounded(1);
+        let queued = incoming.clone();
         let (ready, loaded) = bounded(1);
         let (releasing, released) = bounded(0);
         let body = move || {
@@ -141,12 +189,18 @@ impl Worker {
             .name(name.to_owned())
             .spawn(body)
             .map_err(|error| InferError::Spawn { name: name.to_owned(), detail: error.to_string() })?;
-        let model = match loaded.recv_timeout(limit) {
-            Ok(model) => model?,
-            Err(error) if error.is_timeout() => return Err(InferError::StartupTimeout { limit }),
-            Err(_) => return Err(InferError::Stopped),
+        let given_up = select! {
+            recv(loaded) -> model => {
+                let model = model.unwrap_or(Err(InferError::Stopped))?;
+                return Ok((model, Self { jobs, queued, handle, released, process: std::process::id() }));
+            }
+            recv(interrupt.signal()) -> _ => InferError::Interrupted,
+            default(limit) => InferError::StartupTimeout { limit },
         };
-        Ok((model, Self { jobs, handle, released, process: std::process::id() }))
+        // Before the thread is counted: what it loads is dropped there at once.
+        drop(loaded);
+        detach(handle);
+        Err(given_up)
     }
 
     /// Whether this is still the process the worker was started in: a fork does not copy threads.
@@ -157,9 +211,9 @@ impl Worker {
     /// Lets the worker end. Waits for the session's release, but for no run and no longer than `limit`.
     pub(super) fn end(self, shared: &Shared, limit: Duration) {
         let here = self.lives_here();
-        let Self { jobs, handle, released, .. } = self;
+        let Self { jobs, queued, handle, released, .. } = self;
         let idle = jobs.is_empty() && shared.stats.lock().running_since.is_none();
-        drop(jobs);
+        drop((jobs, queued));
         // What a batch holds may be the last user of the engine, and is dropped on the worker itself.
         let own_thread = handle.thread().id() == thread::current().id();
         let ended = here
@@ -169,6 +223,8 @@ impl Worker {
         if ended {
             // Nothing is left to do on it but to return. Its panics are caught inside.
             handle.join().ok();
+        } else if here && !own_thread {
+            detach(handle);
         }
     }
 }
@@ -193,6 +249,7 @@ fn serve(batch: Batch, mut backend: Box<dyn Backend>, incoming: &Receiver<Job>, 
 fn answer(batch: Batch, backend: &mut dyn Backend, job: Job, shared: &Arc<Shared>) {
     let Job { input, hold, purpose, reply } = job;
     let started = clock::now();
+    *shared.held.lock() = Some(hold);
     shared.stats.lock().running_since = Some(started);
     let mut outputs = shared.pool.outputs();
     let result = guarded(|| backend.run(&input, purpose, &mut outputs));
@@ -202,15 +259,27 @@ fn answer(batch: Batch, backend: &mut dyn Backend, job: Job, shared: &Arc<Shared
         let padded = outputs.tensors.iter_mut().filter(|tensor| tensor.shape.first() == Some(&fixed));
         padded.for_each(|tensor| tensor.keep_rows(input.batch));
     }
-    shared.pool.return_input(input);
+    let_go(shared);
+    let results = Reply { outputs, started, ended, shared: Arc::clone(shared) };
+    let answer = match result {
+        Ok(()) => {
+            shared.pool.return_input(input);
+            Ok(results)
+        }
+        Err(error) => Err(Unanswered { error, input: Some(input) }),
+    };
+    // Whoever waited may be gone; the buffers of results go back to the pool all the same.
+    reply.send(answer).ok();
+}
+
+/// Drops what the batch in the run in progress holds.
+pub(super) fn let_go(shared: &Shared) {
+    let held = shared.held.lock().take();
     guarded(|| {
-        drop(hold);
+        drop(held);
         Ok(())
     })
     .ok();
-    let results = Reply { outputs, started, ended, shared: Arc::clone(shared) };
-    // Whoever waited may be gone; the buffers go back to the pool all the same.
-    reply.send(result.map(|()| results)).ok();
 }
 
 fn count(
