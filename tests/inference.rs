@@ -133,7 +133,8 @@ fn a_run_that_takes_too_long_lets_its_frames_go_on() {
     let rig = one_feed("slow_50ms");
     rig.inference.set_property("response-timeout", 1_u64);
     rig.play();
-    // On a busy machine the answer may be there before anybody asks for it, but not each time.
+    // On a busy machine the answer may be there before anybody asks for it, but not each time. Silent twice in a
+    // row, the engine is given up.
     let statuses: Vec<_> = (0..10)
         .map(|number| {
             push(&rig, number);
@@ -143,7 +144,7 @@ fn a_run_that_takes_too_long_lets_its_frames_go_on() {
         })
         .collect();
     assert!(
-        statuses.iter().all(|status| [Status::Timeout, Status::Inferred].contains(status)),
+        statuses.iter().all(|status| [Status::Timeout, Status::Inferred, Status::Failed].contains(status)),
         "{statuses:?}"
     );
     assert!(statuses.contains(&Status::Timeout), "{statuses:?}");

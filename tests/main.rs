@@ -12,6 +12,8 @@ mod batching;
 mod command_line;
 // What one feed does reaches that feed and no other.
 mod feeds;
+// The engine fails, hangs and lies, and the frames go on.
+mod engine;
 // Every result is that of its own frame.
 mod identity;
 // What the elements say of themselves, and the page made of it.

@@ -3,8 +3,9 @@
 
 use super::frames;
 use super::imp::{CAT, NvInference, Stream};
-use super::outbox::Entry;
+use super::outbox;
 use super::runtime::Runtime;
+use super::service::Serving;
 use crate::batch::Ticket;
 use crate::clock;
 use crate::elements::{lock, video};
@@ -12,23 +13,55 @@ use crate::infer::{InferError, Interrupt, Pending};
 use crate::meta::batch::{self as meta, Format, Item};
 use crate::time::Monotonic;
 use crate::vision::letterbox::Letterbox;
-use crate::vision::preprocess::Preprocessor;
+use crate::vision::preprocess::{InputSpec, Preprocessor};
 use gst::subclass::prelude::*;
 use std::any::Any;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The plan of every feed that has sent frames, by its number.
-pub(super) type Preprocessors = HashMap<u32, Preprocessor>;
+/// The plan of every feed that has sent frames, for one model.
+#[derive(Default)]
+pub(super) struct Preprocessors {
+    spec: Option<InputSpec>,
+    by_feed: HashMap<u32, Preprocessor>,
+}
+
+impl Preprocessors {
+    fn of(&mut self, feed: u32, spec: InputSpec) -> Result<&mut Preprocessor, String> {
+        // A rebuilt engine may have found another model in the file.
+        if self.spec != Some(spec) {
+            self.by_feed.clear();
+            self.spec = Some(spec);
+        }
+        match self.by_feed.entry(feed) {
+            Entry::Occupied(known) => Ok(known.into_mut()),
+            Entry::Vacant(place) => {
+                Ok(place.insert(Preprocessor::new(spec).map_err(|error| error.to_string())?))
+            }
+        }
+    }
+}
+
+/// What was asked of the engine.
+pub(super) enum Asked {
+    /// Nothing: no frame could be prepared.
+    Nothing,
+    /// Nothing: there is no engine to ask, for this reason.
+    Rejected(Arc<str>),
+    /// A run, unless the engine did not take it.
+    Engine(Result<Pending, InferError>),
+}
 
 /// One call of the engine: which frames it is for, where each lies in its row, and the answer to come.
 pub(super) struct Run {
     /// Indices into the items of the work.
     pub(super) frames: Vec<usize>,
-    /// One per frame: where it lies in the model's image, or why it could not be prepared.
+    pub(super) runtime: Arc<Runtime>,
+    /// One per frame: where it lies in the model's image, or why it could not be prepared. Empty if none was tried.
     pub(super) placed: Vec<Result<Letterbox, String>>,
-    pub(super) pending: Result<Pending, InferError>,
+    pub(super) asked: Asked,
 }
 
 /// A plain frame on its way through.
@@ -55,7 +88,7 @@ pub(super) struct Work {
 
 /// How runs are started.
 struct Starter<'a> {
-    runtime: &'a Runtime,
+    serving: &'a Serving,
     interrupt: &'a Interrupt,
     timeout: Duration,
     preprocessors: &'a mut Preprocessors,
@@ -70,13 +103,13 @@ struct Subject<'a> {
 
 impl NvInference {
     pub(super) fn sink_chain(&self, buffer: gst::Buffer) -> Result<gst::FlowSuccess, gst::FlowError> {
-        let runtime = self.runtime().ok_or(gst::FlowError::Flushing)?;
+        let serving = self.service.serving().ok_or(gst::FlowError::Flushing)?;
         let stream = lock(&self.stream).clone();
         let mut preprocessors = std::mem::take(&mut *lock(&self.preprocessors));
         let interrupt = self.interrupt();
-        let timeout = lock(&self.settings).response_timeout();
+        let timeout = self.response_timeout();
         let starter =
-            Starter { runtime: &runtime, interrupt: &interrupt, timeout, preprocessors: &mut preprocessors };
+            Starter { serving: &serving, interrupt: &interrupt, timeout, preprocessors: &mut preprocessors };
         let work = match stream {
             Stream::Batches => self.take_batch(starter, buffer),
             Stream::Video(format) => self.take_frame(starter, format, buffer),
@@ -90,7 +123,7 @@ impl NvInference {
             }
         };
         *lock(&self.preprocessors) = preprocessors;
-        self.outbox.put(Entry::Work(work?)).map(|()| gst::FlowSuccess::Ok)
+        self.outbox.put(outbox::Entry::Work(work?)).map(|()| gst::FlowSuccess::Ok)
     }
 
     fn take_batch(&self, mut starter: Starter<'_>, mut carrier: gst::Buffer) -> Result<Work, gst::FlowError> {
@@ -104,7 +137,7 @@ impl NvInference {
         };
         let chosen: Vec<_> =
             (0..batch.items.len()).filter(|at| to_infer(&batch.items, *at).is_some()).collect();
-        let most = starter.runtime.engine.max_batch().unwrap_or(usize::MAX);
+        let most = starter.serving.runtime.engine.max_batch().unwrap_or(usize::MAX);
         let mut runs = Vec::new();
         for frames in chosen.chunks(most.max(1)) {
             let subjects: Vec<_> = frames.iter().filter_map(|at| to_infer(&batch.items, *at)).collect();
@@ -125,10 +158,6 @@ impl NvInference {
         format: Arc<Format>,
         buffer: gst::Buffer,
     ) -> Result<Work, gst::FlowError> {
-        if let Err(refusal) = video::check_frame(&buffer, &format) {
-            gst::element_imp_error!(self, gst::StreamError::Format, ["sink: {refusal}"]);
-            return Err(gst::FlowError::Error);
-        }
         let arrival = clock::now();
         let subject = Subject { feed: 0, buffer: &buffer, format: &format };
         let run = starter.start(vec![0], &[subject], Box::new(()));
@@ -141,35 +170,41 @@ impl NvInference {
 impl Starter<'_> {
     /// Prepares the frames and hands them to the engine, waiting for room there.
     fn start(&mut self, frames: Vec<usize>, subjects: &[Subject<'_>], hold: Box<dyn Any + Send>) -> Run {
-        let mut input = match self.runtime.engine.input(subjects.len()) {
+        let (placed, asked) = self.ask(subjects, hold);
+        Run { frames, runtime: Arc::clone(&self.serving.runtime), placed, asked }
+    }
+
+    fn ask(
+        &mut self,
+        subjects: &[Subject<'_>],
+        hold: Box<dyn Any + Send>,
+    ) -> (Vec<Result<Letterbox, String>>, Asked) {
+        if let Some(why) = &self.serving.refusal {
+            return (Vec::new(), Asked::Rejected(Arc::clone(why)));
+        }
+        let engine = &self.serving.runtime.engine;
+        let mut input = match engine.input(subjects.len()) {
             Ok(input) => input,
-            Err(error) => return Run { frames, placed: Vec::new(), pending: Err(error) },
+            Err(error) => return (Vec::new(), Asked::Engine(Err(error))),
         };
-        let row_len = self.runtime.engine.row_len();
-        let placed = subjects
+        let row_len = engine.row_len();
+        let placed: Vec<_> = subjects
             .iter()
             .enumerate()
             .map(|(row, subject)| {
                 let slot = frames::slot(&mut input.data, row, row_len)
                     .ok_or_else(|| format!("the input tensor has no row {row}"))?;
-                let preprocessor = self.preprocessor(subject.feed)?;
+                video::check_frame(subject.buffer, subject.format)?;
+                let preprocessor = self.preprocessors.of(subject.feed, self.serving.runtime.spec)?;
                 frames::prepare(preprocessor, subject.buffer, subject.format, slot)
             })
             .collect();
-        let pending = self
-            .runtime
-            .engine
-            .submit(input, hold, self.interrupt, self.timeout)
-            .map_err(|refused| refused.error);
-        Run { frames, placed, pending }
-    }
-
-    fn preprocessor(&mut self, feed: u32) -> Result<&mut Preprocessor, String> {
-        if !self.preprocessors.contains_key(&feed) {
-            let preprocessor = Preprocessor::new(self.runtime.spec).map_err(|error| error.to_string())?;
-            self.preprocessors.insert(feed, preprocessor);
+        if placed.iter().all(Result::is_err) {
+            engine.recycle(input);
+            return (placed, Asked::Nothing);
         }
-        self.preprocessors.get_mut(&feed).ok_or_else(|| format!("no plan for feed {feed}"))
+        let pending = engine.submit(input, hold, self.interrupt, self.timeout);
+        (placed, Asked::Engine(pending.map_err(|refused| refused.error)))
     }
 }
 

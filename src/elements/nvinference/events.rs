@@ -2,12 +2,14 @@
 
 use super::imp::{CAT, NvInference, Stream};
 use super::outbox::Entry;
+use super::service::Serving;
 use super::settings;
 use crate::elements::{link, lock, video};
 use crate::infer::InferError;
 use crate::meta::batch as meta;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
+use std::time::Duration;
 
 impl NvInference {
     pub(super) fn sink_event(
@@ -100,7 +102,8 @@ impl NvInference {
 
     /// Runs every batch size the stream will need before its first frame, unless that was done.
     fn warm_up(&self, most: usize) -> Result<(), gst::FlowError> {
-        let Some(runtime) = self.runtime() else { return Ok(()) };
+        self.service.expect(most);
+        let Some(Serving { runtime, refusal: None }) = self.service.serving() else { return Ok(()) };
         let time = match runtime.warm_time(most) {
             Some(time) => time,
             None => {
@@ -112,24 +115,39 @@ impl NvInference {
                     Err(_) => (gst::ProgressType::Error, "Warming up failed"),
                 };
                 self.post_progress(end, text);
-                warmed.map_err(|error| self.warm_up_failed(&error))?
+                match warmed {
+                    Ok(time) => time,
+                    Err(error) => return self.warm_up_failed(&error),
+                }
             }
         };
+        self.set_measured(time);
+        Ok(())
+    }
+
+    /// A full batch takes that long.
+    pub(super) fn set_measured(&self, time: Duration) {
         let time = gst::ClockTime::try_from(time).unwrap_or(gst::ClockTime::ZERO);
         let before = std::mem::replace(&mut *lock(&self.measured), time);
         if before != time && lock(&self.settings).processing_latency == settings::AUTO_LATENCY {
             let element = self.obj();
             element.post_message(gst::message::Latency::builder().src(&*element).build()).ok();
         }
-        Ok(())
     }
 
-    fn warm_up_failed(&self, error: &InferError) -> gst::FlowError {
-        if matches!(error, InferError::Interrupted) {
-            return gst::FlowError::Flushing;
+    fn warm_up_failed(&self, error: &InferError) -> Result<(), gst::FlowError> {
+        match error {
+            InferError::Interrupted => Err(gst::FlowError::Flushing),
+            // No error of the stream: smaller batches may do, and the ladder judges those that do not.
+            InferError::Run { .. } | InferError::Panic { .. } | InferError::Stopped => {
+                gst::warning!(CAT, imp = self, "Warming up: {error}");
+                Ok(())
+            }
+            _ => {
+                gst::element_imp_error!(self, gst::LibraryError::Failed, ["warming up: {error}"]);
+                Err(gst::FlowError::Error)
+            }
         }
-        gst::element_imp_error!(self, gst::LibraryError::Failed, ["warming up: {error}"]);
-        gst::FlowError::Error
     }
 
     fn post_progress(&self, kind: gst::ProgressType, text: &str) {

@@ -2,12 +2,13 @@
 
 use super::chain::{Preprocessors, Work};
 use super::outbox::{Entry, Outbox, Taken};
-use super::runtime::{OpenError, Runtime};
+use super::service::Service;
 use super::settings::{self, Decoder, OnError, Provider, Settings};
+use crate::elements::message::HealthReporter;
 use crate::elements::stats::Stats;
 use crate::elements::thread::{JOIN_TIMEOUT, Step, StepThread};
 use crate::elements::{self, lock, video};
-use crate::infer::{ErrorKind, Interrupt};
+use crate::infer::Interrupt;
 use crate::meta::batch::{self as meta, Format};
 use glib::subclass::prelude::*;
 use gst::prelude::*;
@@ -29,10 +30,10 @@ pub(super) enum Stream {
 
 /// Frames so far.
 #[derive(Clone, Copy, Debug, Default)]
-struct Counts {
+pub(super) struct Counts {
     plain: u64,
-    inferred: u64,
-    failed: u64,
+    pub(super) inferred: u64,
+    pub(super) failed: u64,
 }
 
 /// No two of these locks are held together.
@@ -113,10 +114,11 @@ pub struct NvInference {
     pub(super) settings: Mutex<Settings>,
     #[property(
         name = "stats", get = Self::stats, type = Stats,
-        blurb = "What runs (model, decoder, provider, version of ONNX Runtime) and counters: frames inferred and failed, runs and the time the engine was busy in nanoseconds."
+        blurb = "What runs (model, decoder, provider, version of ONNX Runtime), the state of the engine (ok, degraded, rebuilding, failed) and counters: frames inferred and failed, batches that failed (errors), had no answer (timeouts) or did so in a row, rebuilds, threads left behind, runs, and times in nanoseconds."
     )]
-    counts: Mutex<Counts>,
-    runtime: Mutex<Option<Arc<Runtime>>>,
+    pub(super) counts: Mutex<Counts>,
+    pub(super) service: Service,
+    pub(super) health: HealthReporter,
     interrupt: Mutex<Interrupt>,
     pub(super) stream: Mutex<Stream>,
     pub(super) preprocessors: Mutex<Preprocessors>,
@@ -164,7 +166,8 @@ impl ObjectSubclass for NvInference {
         Self {
             settings: Mutex::default(),
             counts: Mutex::default(),
-            runtime: Mutex::default(),
+            service: Service::default(),
+            health: HealthReporter::default(),
             interrupt: Mutex::default(),
             stream: Mutex::default(),
             preprocessors: Mutex::default(),
@@ -220,7 +223,7 @@ impl ElementImpl for NvInference {
     ) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
         match transition {
             gst::StateChange::NullToReady => self.open()?,
-            gst::StateChange::ReadyToPaused => self.reopen_if_changed()?,
+            gst::StateChange::ReadyToPaused => self.reopen_if_needed()?,
             gst::StateChange::PausedToReady => self.stop(),
             _ => {}
         }
@@ -229,9 +232,13 @@ impl ElementImpl for NvInference {
             // Not before the sink pad is inactive: a buffer on its way must find the stream it belongs to.
             gst::StateChange::PausedToReady => {
                 *lock(&self.stream) = Stream::None;
-                lock(&self.preprocessors).clear();
+                *lock(&self.preprocessors) = Preprocessors::default();
+                self.health.flush(&*self.obj());
             }
-            gst::StateChange::ReadyToNull => *lock(&self.runtime) = None,
+            gst::StateChange::ReadyToNull => {
+                self.service.close();
+                self.health.flush(&*self.obj());
+            }
             _ => {}
         }
         Ok(done)
@@ -255,10 +262,6 @@ impl NvInference {
         lock(&self.settings).iou_threshold = Some(value);
     }
 
-    pub(super) fn runtime(&self) -> Option<Arc<Runtime>> {
-        lock(&self.runtime).clone()
-    }
-
     pub(super) fn interrupt(&self) -> Interrupt {
         lock(&self.interrupt).clone()
     }
@@ -275,39 +278,10 @@ impl NvInference {
         counts.failed += failed as u64;
     }
 
-    fn open(&self) -> Result<(), gst::StateChangeError> {
-        let settings = lock(&self.settings).clone();
-        let runtime = Runtime::open(&settings, elements::plugin_folder().as_deref()).map_err(|error| {
-            self.post_open_error(&error);
-            gst::StateChangeError
-        })?;
-        gst::info!(CAT, imp = self, "{:?}, decoder {}", runtime.engine.model(), runtime.decoder.kind());
-        *lock(&self.runtime) = Some(Arc::new(runtime));
-        Ok(())
-    }
-
-    /// Properties may be set in READY, too.
-    fn reopen_if_changed(&self) -> Result<(), gst::StateChangeError> {
-        let settings = lock(&self.settings).clone();
-        let is_current = self.runtime().is_some_and(|runtime| runtime.settings == settings);
-        if is_current { Ok(()) } else { self.open() }
-    }
-
-    fn post_open_error(&self, error: &OpenError) {
-        match error {
-            OpenError::NoModel => gst::element_imp_error!(self, gst::ResourceError::Settings, ["{error}"]),
-            OpenError::Model(inner) | OpenError::Library(inner) if inner.kind() == ErrorKind::NotFound => {
-                gst::element_imp_error!(self, gst::ResourceError::NotFound, ["{error}"]);
-            }
-            OpenError::Library(_) => gst::element_imp_error!(self, gst::LibraryError::Init, ["{error}"]),
-            OpenError::Model(_) => gst::element_imp_error!(self, gst::ResourceError::OpenRead, ["{error}"]),
-            _ => gst::element_imp_error!(self, gst::ResourceError::Settings, ["{error}"]),
-        }
-    }
-
     fn stop(&self) {
         self.interrupt().set();
         self.outbox.close();
+        self.service.cancel();
     }
 
     /// Starts or ends a flush: everything on the way is let go of, nothing is waited for.
@@ -341,7 +315,8 @@ impl NvInference {
                 Taken::Closed => Step::Stop,
                 Taken::Empty => {
                     drop(streaming);
-                    outbox.signal.wait(seen, None);
+                    let look_at = element.upgrade().and_then(|element| element.imp().watch_engine());
+                    outbox.signal.wait(seen, look_at);
                     Step::Again
                 }
                 Taken::Entry(entry) => {
@@ -359,6 +334,9 @@ impl NvInference {
     fn step(&self, entry: Entry<Work>) -> Step {
         match entry {
             Entry::Event(event) => {
+                if event.type_() == gst::EventType::Eos {
+                    self.health.flush(&*self.obj());
+                }
                 self.srcpad.push_event(event);
             }
             Entry::Work(work) => {
@@ -368,27 +346,9 @@ impl NvInference {
                     self.outbox.fail(links, error);
                 }
                 self.outbox.done();
+                self.health.catch_up(&*self.obj());
             }
         }
         Step::Again
-    }
-
-    fn stats(&self) -> Stats {
-        let counts = *lock(&self.counts);
-        let mut stats = gst::Structure::builder("nv-inference-stats")
-            .field("inferred", counts.inferred)
-            .field("failed", counts.failed)
-            .field("processing-latency", self.processing_latency().nseconds());
-        if let Some(runtime) = self.runtime() {
-            let (model, engine) = (runtime.engine.model(), runtime.engine.stats());
-            stats = stats
-                .field("model", &model.name)
-                .field("decoder", runtime.decoder.kind().as_str())
-                .field("provider", &model.provider)
-                .field("runtime-version", &model.runtime_version)
-                .field("runs", engine.runs)
-                .field("busy-time", elements::nanos(engine.busy));
-        }
-        stats.build().into()
     }
 }

@@ -1,6 +1,8 @@
 //! `nvinference`: runs an ONNX model on batches of frames.
 
+mod answer;
 mod chain;
+mod decode;
 mod deliver;
 mod events;
 mod frames;
@@ -8,7 +10,9 @@ mod frames;
 mod imp;
 mod outbox;
 mod runtime;
+mod service;
 mod settings;
+mod stats;
 
 use glib::prelude::*;
 
@@ -28,7 +32,10 @@ glib::wrapper! {
     /// its outputs decoded comes from `<model>.toml` beside it, else from the metadata in the file, else from defaults
     /// (RGB, `0..=1`, decoder `auto`); properties override. ONNX Runtime is opened in the change from NULL to READY.
     ///
-    /// A frame that cannot be inferred is no error of the stream: it goes on with its status saying so (`on-error`).
+    /// A frame that cannot be inferred is no error of the stream: it goes on with its status saying so (`on-error`), and
+    /// `nv-health` messages say why. A batch that fails is tried once more in two halves. An engine that gives no answer
+    /// within `response-timeout`, twice in a row, is replaced by a new one while frames go on without results; if that one
+    /// falls silent, too, none is tried again before the element has been in READY.
     ///
     /// ## Example
     ///

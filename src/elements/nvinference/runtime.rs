@@ -57,12 +57,16 @@ pub(super) struct Runtime {
 }
 
 impl Runtime {
-    /// Opens what the settings name, and runs it once.
+    /// Opens what the settings name, and runs it once. Broken off when `interrupt` is set.
     ///
     /// # Errors
     /// Names the property, what was expected and what was found.
-    pub(super) fn open(settings: &Settings, plugin_folder: Option<&Path>) -> Result<Self, OpenError> {
-        let engine = Engine::open(&options(settings, plugin_folder)?)?;
+    pub(super) fn open(
+        settings: &Settings,
+        plugin_folder: Option<&Path>,
+        interrupt: &Interrupt,
+    ) -> Result<Self, OpenError> {
+        let engine = Engine::open_unless(&options(settings, plugin_folder)?, interrupt)?;
         let model = engine.model();
         let outputs: Vec<_> = model
             .outputs
@@ -105,7 +109,7 @@ impl Runtime {
             params,
             engine,
         };
-        runtime.warm_up(1, &Interrupt::new())?;
+        runtime.warm_up(1, interrupt)?;
         Ok(runtime)
     }
 
@@ -131,6 +135,11 @@ impl Runtime {
     /// What the last [`Self::warm_up`] returned, if it was for batches of this size.
     pub(super) fn warm_time(&self, max_batch: usize) -> Option<Duration> {
         lock(&self.warm).filter(|(size, _)| *size == max_batch).map(|(_, time)| time)
+    }
+
+    /// What the last [`Self::warm_up`] returned.
+    pub(super) fn last_warm_time(&self) -> Duration {
+        lock(&self.warm).map(|(_, time)| time).unwrap_or_default()
     }
 
     /// The name of a detection's class.

@@ -1,0 +1,206 @@
+//! From the outputs of a run to what became of each of its frames.
+
+use super::runtime::Runtime;
+use crate::batch::FailReason;
+use crate::infer::{InferError, OutputTensor};
+use crate::output::Status;
+use crate::time::Monotonic;
+use crate::vision::Detection;
+use crate::vision::decode::{Decoded, Decoder, Params, TensorView};
+use crate::vision::letterbox::Letterbox;
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+/// What became of one frame.
+pub(super) struct Outcome {
+    /// In frame pixels.
+    pub(super) detections: Result<Vec<Detection>, Failure>,
+    pub(super) ran: Option<(Monotonic, Monotonic)>,
+}
+
+/// Whose fault it is that a frame has no result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// The engine's, which the ladder judges.
+    Engine,
+    /// That of one stage, as the message `stage-error` names it: the frame's or the model's.
+    Stage(&'static str),
+}
+
+/// Why a frame has no result.
+#[derive(Clone, Debug)]
+pub(super) struct Failure {
+    pub(super) status: Status,
+    pub(super) reason: FailReason,
+    pub(super) detail: Arc<str>,
+    pub(super) cause: Cause,
+}
+
+impl From<&InferError> for Failure {
+    fn from(error: &InferError) -> Self {
+        let (status, reason) = match error {
+            InferError::Timeout { .. } => (Status::Timeout, FailReason::Timeout),
+            InferError::Panic { .. } => (Status::Failed, FailReason::Panic),
+            _ => (Status::Failed, FailReason::Error),
+        };
+        Self { status, reason, detail: error.to_string().into(), cause: Cause::Engine }
+    }
+}
+
+impl Failure {
+    /// No engine was asked.
+    pub(super) fn rejected(detail: &str) -> Self {
+        Self {
+            status: Status::Failed,
+            reason: FailReason::Error,
+            detail: detail.into(),
+            cause: Cause::Engine,
+        }
+    }
+
+    /// The frame cannot be prepared.
+    pub(super) fn format(detail: &str) -> Self {
+        Self::of_stage("format", FailReason::Invalid, detail)
+    }
+
+    fn decode(detail: &str) -> Self {
+        Self::of_stage("decode", FailReason::Invalid, detail)
+    }
+
+    /// Decoding, or writing down what was found, panicked.
+    pub(super) fn panic(panic: &(dyn Any + Send)) -> Self {
+        let text = panic.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        let detail = format!("decoding panicked: {}", text.unwrap_or("no message"));
+        Self::of_stage("decode", FailReason::Panic, &detail)
+    }
+
+    fn of_stage(stage: &'static str, reason: FailReason, detail: &str) -> Self {
+        Self { status: Status::Failed, reason, detail: detail.into(), cause: Cause::Stage(stage) }
+    }
+}
+
+/// The same failure for `count` frames.
+pub(super) fn failed(failure: &Failure, count: usize) -> Vec<Outcome> {
+    (0..count).map(|_| Outcome { detections: Err(failure.clone()), ran: None }).collect()
+}
+
+/// What became of frames of which none was given to the engine, by why they could not be prepared.
+pub(super) fn unprepared(placed: &[Result<Letterbox, String>]) -> Vec<Outcome> {
+    let failure = |placed: &Result<Letterbox, String>| {
+        Failure::format(
+            placed.as_ref().err().map_or("no frame of the batch could be prepared", String::as_str),
+        )
+    };
+    placed.iter().map(|placed| Outcome { detections: Err(failure(placed)), ran: None }).collect()
+}
+
+/// Reads the outputs of a run, moving what was found into the frame of each image. One outcome per frame, always.
+pub(super) fn outcomes(
+    runtime: &Runtime,
+    tensors: &[OutputTensor],
+    ran: (Monotonic, Monotonic),
+    placed: &[Result<Letterbox, String>],
+) -> Vec<Outcome> {
+    let images = match guarded(&*runtime.decoder, tensors, placed.len(), &runtime.params) {
+        Ok(images) => images,
+        Err(failure) => return failed(&failure, placed.len()),
+    };
+    let outcome = |(image, placed): (Result<Vec<Detection>, String>, &Result<Letterbox, String>)| {
+        let detections = match (image, placed) {
+            (_, Err(refusal)) => Err(Failure::format(refusal)),
+            (Err(error), _) => Err(Failure::decode(&error)),
+            (Ok(found), Ok(letterbox)) => Ok(found.into_iter().map(|one| in_frame(letterbox, one)).collect()),
+        };
+        Outcome { detections, ran: Some(ran) }
+    };
+    images
+        .into_iter()
+        .map(|image| image.map_err(|error| error.to_string()))
+        .zip(placed)
+        .map(outcome)
+        .collect()
+}
+
+/// Decodes, and makes a panic, an error or another number of results than frames a failure of all.
+fn guarded(
+    decoder: &dyn Decoder,
+    tensors: &[OutputTensor],
+    batch: usize,
+    params: &Params,
+) -> Result<Decoded, Failure> {
+    let views: Vec<_> = tensors
+        .iter()
+        .map(|tensor| TensorView { name: &tensor.name, shape: &tensor.shape, data: &tensor.data })
+        .collect();
+    let images = catch_unwind(AssertUnwindSafe(|| decoder.decode(&views, batch, params)))
+        .map_err(|panic| Failure::panic(&*panic))?
+        .map_err(|error| Failure::decode(&error.to_string()))?;
+    if images.len() == batch {
+        return Ok(images);
+    }
+    Err(Failure::decode(&format!("expected results for {batch} frames, found {}", images.len())))
+}
+
+/// Moves a detection from the model's image into the frame.
+fn in_frame(letterbox: &Letterbox, detection: Detection) -> Detection {
+    let landmarks =
+        detection.landmarks.iter().map(|point| letterbox.frame_from_model_point(*point)).collect();
+    Detection {
+        bbox: letterbox.frame_from_model(&detection.bbox).clamped(letterbox.frame()),
+        landmarks,
+        ..detection
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vision::Size;
+    use crate::vision::decode::{DecodeError, DecoderKind};
+
+    /// Gives that many results, or panics.
+    struct Broken(Option<usize>);
+
+    impl Decoder for Broken {
+        fn kind(&self) -> DecoderKind {
+            DecoderKind::YoloV8
+        }
+
+        fn classes(&self) -> Option<usize> {
+            None
+        }
+
+        fn decode(&self, _: &[TensorView<'_>], _: usize, _: &Params) -> Result<Decoded, DecodeError> {
+            let count = self.0.unwrap_or_else(|| panic!("as told"));
+            Ok((0..count).map(|_| Ok(Vec::new())).collect())
+        }
+    }
+
+    fn decode(decoder: &Broken) -> Result<Decoded, Failure> {
+        let params = Params {
+            score_threshold: 0.5,
+            iou_threshold: 0.5,
+            max_detections: 1,
+            model: Size::new(64, 64),
+            classes: None,
+        };
+        guarded(decoder, &[], 2, &params)
+    }
+
+    #[test]
+    fn a_decoder_that_panics_fails_the_frames() {
+        let failure = decode(&Broken(None)).unwrap_err();
+        assert_eq!((failure.reason, failure.cause), (FailReason::Panic, Cause::Stage("decode")));
+        assert_eq!(&*failure.detail, "decoding panicked: as told");
+    }
+
+    #[test]
+    fn results_that_could_be_taken_for_those_of_other_frames_fail_all() {
+        assert!(decode(&Broken(Some(2))).is_ok());
+        for count in [0, 1, 3] {
+            assert_eq!(decode(&Broken(Some(count))).unwrap_err().cause, Cause::Stage("decode"), "{count}");
+        }
+    }
+}

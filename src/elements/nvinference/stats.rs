@@ -1,0 +1,37 @@
+//! What the element says of itself: the property `stats`.
+
+use super::imp::NvInference;
+use crate::elements::stats::Stats;
+use crate::elements::{self, lock};
+use crate::infer;
+
+impl NvInference {
+    pub(super) fn stats(&self) -> Stats {
+        let counts = *lock(&self.counts);
+        let health = self.service.health();
+        let counters = health.counters;
+        let mut stats = gst::Structure::builder("nv-inference-stats")
+            .field("inferred", counts.inferred)
+            .field("failed", counts.failed)
+            .field("processing-latency", self.processing_latency().nseconds())
+            .field("state", health.state.as_str())
+            .field("errors", counters.errors)
+            .field("timeouts", counters.timeouts)
+            .field("consecutive-errors", u64::from(counters.consecutive))
+            .field("rebuilds", u64::from(counters.rebuilds))
+            .field("detached-threads", infer::detached_threads() as u64)
+            .field_if_some("last-error", counters.last_error);
+        if let Some(runtime) = self.service.runtime() {
+            let (model, engine) = (runtime.engine.model(), runtime.engine.stats());
+            stats = stats
+                .field("model", &model.name)
+                .field("decoder", runtime.decoder.kind().as_str())
+                .field("provider", &model.provider)
+                .field("runtime-version", &model.runtime_version)
+                .field("warm-up-time", elements::nanos(runtime.last_warm_time()))
+                .field("runs", engine.runs)
+                .field("busy-time", elements::nanos(engine.busy));
+        }
+        stats.build().into()
+    }
+}
