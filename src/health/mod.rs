@@ -2,8 +2,8 @@
 //!
 //! An [`Event`] is one thing that happened; [`Message`] is what is posted about it; a [`Coalescer`] folds a burst
 //! of events into at most one message per kind, feed and second, so that the counts of the messages about a kind
-//! add up to how often it happened. A [`Ladder`] judges how an engine fares by how its batches went. [`redact`] takes
-//! the credentials out of any text on its way to a user.
+//! add up to how often it happened. A [`Watch`] finds the events of one feed, a [`Ladder`] judges how an engine fares by
+//! how its batches went. [`redact`] takes the credentials out of any text on its way to a user.
 //!
 //! Pure: nothing here posts, waits or reads a clock. The elements carry messages to the bus and back.
 
@@ -12,12 +12,14 @@ mod event;
 mod ladder;
 mod redact;
 mod value;
+mod watch;
 
 pub use coalesce::{Burst, Coalesced, Coalescer, Due};
 pub use event::*;
 pub use ladder::{EngineState, Ladder, LadderStats, Lost, Order, Reaction};
 pub use redact::{MASK, Redacted, redact};
 pub use value::{Kind, Value};
+pub use watch::{Frame, IDLE_DETAIL, LARGEST_JUMP, Limits, Origin, Pushed, Snapshot, Tick, Watch};
 
 /// Name of the structure of every health message.
 pub const NAME: &str = "nv-health";
