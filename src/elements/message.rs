@@ -4,6 +4,7 @@
 use crate::clock;
 use crate::health::{self, Burst, Coalescer, Due, Event, Message, ParseError, Value};
 use crate::meta::text::without_nul;
+use crate::time::Monotonic;
 use glib::prelude::*;
 use gst::prelude::*;
 use parking_lot::Mutex;
@@ -122,6 +123,19 @@ impl HealthReporter {
             due
         };
         self.post_all(element, due);
+    }
+
+    /// When to call [`Self::catch_up`]; `None` if nothing is unreported.
+    pub(crate) fn due_at(&self) -> Option<Monotonic> {
+        if !self.pending.load(Ordering::Acquire) {
+            return None;
+        }
+        self.coalescer.lock().due_at()
+    }
+
+    /// How many messages have been posted.
+    pub(crate) fn posted(&self) -> u64 {
+        self.posted.load(Ordering::Relaxed)
     }
 
     /// Posts everything unreported.
