@@ -45,6 +45,18 @@ pub fn read(buffer: &gst::BufferRef) -> Option<FrameFacts> {
     Some(parse(meta.structure()))
 }
 
+/// Calls `look` with the name of the feed, the number of its session and the number of the frame in it, as an
+/// earlier [`write()`] put them on the buffer; `None` if there is no such meta. Nothing is copied.
+pub(crate) fn with_origin<T>(buffer: &gst::BufferRef, look: impl FnOnce(&str, u32, u64) -> T) -> Option<T> {
+    register();
+    let meta = CustomMeta::from_buffer(buffer, NAME).ok()?;
+    let structure = meta.structure();
+    let feed_id = structure.get::<&str>("feed-id").unwrap_or_default();
+    let session = structure.get::<u32>("session").unwrap_or_default();
+    let seq = structure.get::<u64>("seq").unwrap_or_default();
+    Some(look(feed_id, session, seq))
+}
+
 /// Wall clock of the frame as its source gave it, in microseconds since the Unix epoch.
 ///
 /// Reads the `GstReferenceTimestampMeta`s whose reference is `timestamp/x-unix` or `timestamp/x-ntp`.
@@ -163,6 +175,13 @@ mod tests {
         let copy = buffer.copy();
         drop(buffer);
         assert_eq!(read(&copy), Some(facts()));
+    }
+
+    #[test]
+    fn where_a_frame_is_from_is_read_without_the_rest() {
+        let origin = |feed_id: &str, session, seq| (feed_id.to_owned(), session, seq);
+        assert_eq!(with_origin(&buffer_with(&facts()), origin), Some(("gate".to_owned(), 2, u64::MAX)));
+        assert_eq!(with_origin(&gst::Buffer::new(), origin), None);
     }
 
     #[test]
