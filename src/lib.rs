@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | [`batch`] | which frames go together, and when | plain values |
 //! | [`vision`] | geometry, fused pre-processing, decoding of model outputs | plain values |
-//! | [`health`] | typed health events, folding bursts into messages | plain values |
+//! | [`health`] | typed health events, watching a feed, folding bursts into messages | plain values |
 //! | [`output`] | the output record and its JSON form | plain values |
 //! | `infer` | loads ONNX Runtime, owns sessions, runs batches | `ort`, threads, the clock |
 //! | `meta` | what travels on buffers: batches, frame facts, detections | GStreamer, `unsafe` |

@@ -14,10 +14,10 @@ use std::fmt::Write as _;
 const DOCUMENT: &str = "docs/elements.md";
 
 /// Every element, in pipeline order.
-const ELEMENTS: [&str; 4] = ["nvbatcher", "nvinference", "nvunbatcher", "nvsink"];
+const ELEMENTS: [&str; 5] = ["nvbatcher", "nvinference", "nvunbatcher", "nvhealth", "nvsink"];
 
 /// What signals are for: introspection has no place for it.
-const SIGNALS: [(&str, &str); 2] = [
+const SIGNALS: [(&str, &str); 3] = [
     (
         "new-output",
         "A frame and its record (`nv-record`), on the sink's own thread. While no handler is connected, frames are \
@@ -28,6 +28,7 @@ const SIGNALS: [(&str, &str); 2] = [
         "To be emitted by the application: the oldest record not pulled yet. Waits for one for so many nanoseconds \
          (the largest value: for ever), then returns NULL.",
     ),
+    ("snapshot", "To be emitted by the application: what `stats` is now."),
 ];
 
 /// Properties whose value, while they are not set, is worked out; the blurb says how.

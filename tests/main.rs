@@ -14,12 +14,16 @@ mod command_line;
 mod feeds;
 // The engine fails, hangs and lies, and the frames go on.
 mod engine;
+// One feed watched: what nvhealth says and when, and that it says it once.
+mod health;
 // Every result is that of its own frame.
 mod identity;
 // What the elements say of themselves, and the page made of it.
 mod inspect;
 // Models of every kind, failing ones, and plain video.
 mod inference;
+// What can be posted, and the page made of it.
+mod messages;
 // States, pads that come and go, and what must be left behind: nothing.
 mod lifecycle;
 // The sink that gives one record per frame.

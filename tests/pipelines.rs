@@ -101,7 +101,7 @@ fn files_in(folder: &str, suffix: &str) -> Vec<PathBuf> {
 }
 
 fn element_files() -> Vec<PathBuf> {
-    ["nvbatcher", "nvinference", "nvunbatcher", "nvsink"]
+    ["nvbatcher", "nvinference", "nvunbatcher", "nvhealth", "nvsink"]
         .map(|element| repository(&format!("src/elements/{element}/mod.rs")))
         .to_vec()
 }
@@ -218,6 +218,24 @@ fn script_05_gives_a_record_for_every_frame_of_its_file() {
 }
 
 #[test]
+fn script_06_shows_that_one_feed_stalls_and_recovers() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let said = run(Command::new(repository("pipelines/06-health.sh")).current_dir(folder.path()));
+    let of = |feed: &str, event: &str| {
+        let (feed, event) = (format!("feed-id=(string){feed}"), format!("event=(string){event}"));
+        said.lines().filter(|line| line.contains(&feed) && line.contains(&event)).count()
+    };
+    for event in ["feed-started", "feed-stalled", "feed-recovered", "feed-stopped"] {
+        assert_eq!(of("door", event), 1, "{event}\n{said}");
+    }
+    for (event, count) in
+        [("feed-started", 1), ("feed-stalled", 0), ("feed-recovered", 0), ("feed-stopped", 1)]
+    {
+        assert_eq!(of("yard", event), count, "{event}\n{said}");
+    }
+}
+
+#[test]
 fn every_script_is_listed_and_tested() {
     let name = |path: &PathBuf| path.file_name().expect("a file").to_string_lossy().into_owned();
     let scripts: BTreeSet<_> = files_in("pipelines", ".sh").iter().map(name).collect();
@@ -226,7 +244,8 @@ fn every_script_is_listed_and_tested() {
     assert_eq!(rows.map(str::to_owned).collect::<BTreeSet<_>>(), scripts);
     let tests = fs::read_to_string(repository("tests/pipelines.rs")).expect("this file");
     for script in scripts {
-        assert!(tests.contains(&format!("records_of_script(\"{script}\")")), "{script} is not run");
+        let run = [format!("records_of_script(\"{script}\")"), format!("repository(\"pipelines/{script}\")")];
+        assert!(run.iter().any(|run| tests.contains(run)), "{script} is not run");
     }
 }
 

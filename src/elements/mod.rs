@@ -7,6 +7,7 @@ mod facts;
 mod link;
 pub mod message;
 pub mod nvbatcher;
+pub mod nvhealth;
 pub mod nvinference;
 pub mod nvsink;
 pub mod nvunbatcher;
@@ -14,6 +15,7 @@ mod signal;
 mod stats;
 mod thread;
 mod video;
+mod watcher;
 
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -33,6 +35,7 @@ pub(crate) fn register(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     nvbatcher::register(plugin)?;
     nvinference::register(plugin)?;
     nvunbatcher::register(plugin)?;
+    nvhealth::register(plugin)?;
     nvsink::register(plugin)?;
     Ok(())
 }

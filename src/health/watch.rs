@@ -10,6 +10,7 @@
 mod meters;
 #[cfg(test)]
 mod tests;
+mod types;
 
 use super::{
     CapsChanged, Discontinuity, Event, FeedRecovered, FeedReport, FeedStalled, FeedStarted, FeedStopped,
@@ -19,91 +20,13 @@ use crate::time::Monotonic;
 use meters::{Lateness, Pace};
 use std::time::Duration;
 
+pub use types::{Frame, Limits, Origin, Pushed, Snapshot, Tick};
+
 /// Running time may jump by so much, either way, without being a `discontinuity`.
 pub const LARGEST_JUMP: Duration = Duration::from_secs(5);
 
 /// Detail of `feed-stopped` when the feed was ended because it was silent.
 pub const IDLE_DETAIL: &str = "idle-timeout";
-
-/// What is watched for; `None`, like zero, is off.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Limits {
-    /// Silence that is a stall.
-    pub stall_timeout: Option<Duration>,
-    /// Silence that is idleness.
-    pub idle_timeout: Option<Duration>,
-    /// Whether an idle feed is ended.
-    pub reap_idle: bool,
-    /// Lag from which frames are late.
-    pub lag_threshold: Option<Duration>,
-    /// Least frames a second.
-    pub fps_min: Option<f64>,
-    /// Time between two reports.
-    pub report_interval: Option<Duration>,
-}
-
-/// A frame, as far as it matters here.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Frame {
-    /// Running time, in nanoseconds; negative before the segment. `None` without a timestamp.
-    pub running_time: Option<i64>,
-    /// Duration, in nanoseconds.
-    pub duration: Option<u64>,
-    /// How late it is, in nanoseconds; `None` if nobody knows.
-    pub lag: Option<u64>,
-    /// Session of the feed, and number of the frame in it, if who made the frame counts them.
-    pub origin: Option<Origin>,
-}
-
-/// Where a frame stands in its feed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Origin {
-    /// Session of the feed.
-    pub session: u32,
-    /// Number of the frame.
-    pub seq: u64,
-}
-
-/// What downstream made of a frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pushed {
-    /// It took the frame.
-    Taken,
-    /// It did not, and nothing is wrong: flushing, EOS, not linked.
-    Refused,
-    /// It cannot go on; this is its answer.
-    Failed(&'static str),
-}
-
-/// What is due; see [`Watch::tick`].
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Tick {
-    /// What to report.
-    pub events: Vec<Event>,
-    /// Whether the feed is to be ended: call [`Watch::reap`] where no frame can come between.
-    pub reap: bool,
-}
-
-/// What is known of the feed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Snapshot {
-    /// Whether a session has begun and is not stalled.
-    pub alive: bool,
-    /// Whether the feed is paused.
-    pub paused: bool,
-    /// Number of the session that runs or comes next.
-    pub session: u32,
-    /// Time since the session began, in nanoseconds; 0 if none has.
-    pub uptime: u64,
-    /// Frames in all.
-    pub frames: u64,
-    /// Frames missing between those that came, by their numbers.
-    pub missing: u64,
-    /// Lag of the last frame whose lag is known, in nanoseconds.
-    pub lag_now: u64,
-    /// Greatest lag of the session, in nanoseconds.
-    pub lag_peak: u64,
-}
 
 /// Where the feed stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -273,7 +196,9 @@ impl Watch {
     /// A flush is over. It ends no session, and lets a feed that has ended go on.
     pub fn flush(&mut self, now: Monotonic) {
         self.expected = None;
-        self.silent_from = self.silent_from.max(now);
+        if !self.stalled {
+            self.silent_from = now;
+        }
         self.reaping = false;
         self.pace.reset();
         if matches!(self.phase, Phase::Ended | Phase::Reaped) {
@@ -365,6 +290,12 @@ impl Watch {
     #[must_use]
     pub fn is_reaped(&self) -> bool {
         self.phase == Phase::Reaped
+    }
+
+    /// Whether a session runs.
+    #[must_use]
+    pub fn has_session(&self) -> bool {
+        self.phase == Phase::Running
     }
 
     /// Whether the feed plays: only then is the lag of a frame known.
