@@ -344,10 +344,11 @@ fn skip(text: &str, from: usize, what: &[char]) -> usize {
     text.len() - rest.trim_start_matches(what).len()
 }
 
-/// Goes past `(string)`, as structures have it.
+/// Goes past the type that structures and values name in front of a text.
 fn skip_type(text: &str, from: usize) -> usize {
-    let is_typed = text.get(from..).is_some_and(|rest| rest.starts_with("(string)"));
-    if is_typed { from + "(string)".len() } else { from }
+    let rest = text.get(from..).unwrap_or_default();
+    let value = ["(string)", "(gchararray)"].iter().find_map(|type_| rest.strip_prefix(type_));
+    value.map_or(from, |value| skip(text, text.len() - value.len(), &[' ']))
 }
 
 /// Where the quote closes that was opened in front of `from`: at one that is as deep, escaped or not.

@@ -121,6 +121,7 @@ fn sensitive_values_outside_urls_are_masked() {
         ("Authorization: Digest username=\"u\", response=\"r\"\nHost: h", "Authorization: ***\nHost: h"),
         (r#"{"password":"a \" b","n":1}"#, r#"{"password":"***","n":1}"#),
         ("{'password': 'x', 'n': 1}", "{'password': '***', 'n': 1}"),
+        ("s { user-pw: (gchararray) \"a b\" }", "s { user-pw: (gchararray) \"***\" }"),
         ("s, token=(string)abc, n=(int)1;", "s, token=(string)***, n=(int)1;"),
         (r"s, in=(structure)[t\,\ token\=\(string\)abc\;]", r"s, in=(structure)[t\,\ token\=***;]"),
         (r#"s, uri=(string)"rtsp://a:b\@c\?token\=d";"#, r#"s, uri=(string)"rtsp://***@c\?token\=***";"#),
