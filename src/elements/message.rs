@@ -2,7 +2,7 @@
 //! element has.
 
 use crate::clock;
-use crate::health::{self, Burst, Coalescer, Due, Event, Message, ParseError, Value};
+use crate::health::{self, Burst, Coalescer, Due, Event, Message, ParseError, Value, redact};
 use crate::meta::text::without_nul;
 use crate::time::Monotonic;
 use glib::prelude::*;
@@ -12,7 +12,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 impl From<Message> for gst::Structure {
     fn from(message: Message) -> Self {
-        let text = |text: &str| without_nul(text).into_owned();
         let mut structure = Self::builder(health::NAME)
             .field("event", message.event.name())
             .field("severity", message.event.severity().as_str())
@@ -58,16 +57,19 @@ pub fn health_of(message: &gst::MessageRef) -> Option<Result<Message, ParseError
     Some(Message::try_from(structure))
 }
 
+/// Text as it may be shown, and as GLib can hold it.
+fn text(text: &str) -> String {
+    without_nul(&redact(text)).into_owned()
+}
+
 fn to_send_value(value: Value) -> glib::SendValue {
     match value {
         Value::U32(value) => value.to_send_value(),
         Value::U64(value) => value.to_send_value(),
         Value::F64(value) => value.to_send_value(),
         Value::Flag(value) => value.to_send_value(),
-        Value::Text(value) => without_nul(&value).to_send_value(),
-        Value::Texts(values) => {
-            gst::Array::new(values.iter().map(|value| without_nul(value).into_owned())).to_send_value()
-        }
+        Value::Text(value) => text(&value).to_send_value(),
+        Value::Texts(values) => gst::Array::new(values.iter().map(|value| text(value))).to_send_value(),
     }
 }
 
@@ -219,6 +221,29 @@ mod tests {
         round_trip(FpsLow { fps: 1.5, fps_min: 2.0 }.into());
         let feeds = vec!["a".to_owned(), "b".to_owned()];
         round_trip(BatchError { batch_size: 2, feeds, detail: "no".to_owned(), consecutive: 1 }.into());
+    }
+
+    #[test]
+    fn no_text_of_a_message_shows_a_credential() {
+        gst::init().unwrap();
+        let secret = "rtsp://user:canary@host".to_owned();
+        let event = BatchError {
+            batch_size: 1,
+            feeds: vec![secret.clone()],
+            detail: format!("cannot open {secret:?}: password=canary"),
+            consecutive: 1,
+        };
+        let message = Message {
+            event: event.into(),
+            feed_id: Some(secret.clone()),
+            element: secret,
+            sequence: 0,
+            running_time: None,
+            burst: Burst { count: 1, total: 1 },
+        };
+        let structure = gst::Structure::from(message);
+        assert_eq!(structure.get("feed-id"), Ok("rtsp://***@host"));
+        assert!(!format!("{structure:?}").contains("canary"), "{structure:?}");
     }
 
     #[test]
