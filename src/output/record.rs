@@ -1,6 +1,7 @@
 //! The record of one frame.
 
 use super::{FrameFacts, Lost, Status, WallTimeSource};
+use crate::health::redact;
 use crate::vision::Size;
 use serde::Serialize;
 
@@ -330,7 +331,7 @@ pub struct Record {
 
 impl Record {
     /// The record of a frame of size `frame`. Strings are cut to [`MAX_LABEL_BYTES`], the error to
-    /// [`MAX_ERROR_BYTES`].
+    /// [`MAX_ERROR_BYTES`], without credentials: the facts may be of another vendor's element.
     #[must_use]
     pub fn new(facts: FrameFacts, time: FrameTime, frame: Size, detections: Vec<DetectionRecord>) -> Self {
         let provenance = Provenance::of(&facts);
@@ -343,7 +344,7 @@ impl Record {
         Self {
             schema: SCHEMA,
             feed: facts.feed,
-            feed_id: bounded_text(&facts.feed_id, MAX_LABEL_BYTES),
+            feed_id: bounded_text(&redact(&facts.feed_id), MAX_LABEL_BYTES),
             seq: facts.seq,
             session: facts.session,
             pts: time.pts,
@@ -351,7 +352,7 @@ impl Record {
             wall_time_us: facts.wall_time_us,
             wall_time_source: facts.wall_time_us.map(|_| facts.wall_time_source),
             status: facts.status,
-            error: facts.error.as_deref().map(|error| bounded_text(error, MAX_ERROR_BYTES)),
+            error: facts.error.as_deref().map(|error| bounded_text(&redact(error), MAX_ERROR_BYTES)),
             width: frame.width,
             height: frame.height,
             detections,
@@ -365,7 +366,7 @@ impl Record {
 }
 
 fn named(name: &str) -> Option<String> {
-    (!name.is_empty()).then(|| bounded_text(name, MAX_LABEL_BYTES))
+    (!name.is_empty()).then(|| bounded_text(&redact(name), MAX_LABEL_BYTES))
 }
 
 #[cfg(test)]
