@@ -1,5 +1,6 @@
 //! From what the elements know of a frame to its [`FrameFacts`].
 
+use crate::health::redact;
 use crate::meta::batch::{Frame, Label, Verdict};
 use crate::output::{FrameFacts, Status, WallTimeSource};
 use crate::time::Monotonic;
@@ -49,7 +50,7 @@ pub(super) fn of_plain(
 ) -> FrameFacts {
     let (status, error, model, provider, ran) = parts(&verdict);
     FrameFacts {
-        feed_id: feed.to_owned(),
+        feed_id: redact(feed).into_owned(),
         feed: 0,
         seq,
         session: 0,

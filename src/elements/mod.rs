@@ -17,6 +17,7 @@ mod thread;
 mod video;
 mod watcher;
 
+use crate::health::redact;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -51,6 +52,11 @@ fn pad_number(name: &str, prefix: &str) -> Option<u32> {
     let number = digits.parse().ok().filter(|number| *number < u32::MAX)?;
     // `sink_07` and `sink_+7` would be a second name for the same feed.
     (digits == format!("{number}")).then_some(number)
+}
+
+/// What the getter of a property shows of what the user set: no credential.
+fn shown(text: Option<&str>) -> Option<String> {
+    text.map(|text| redact(text).into_owned())
 }
 
 /// A duration as properties and structures hold it.

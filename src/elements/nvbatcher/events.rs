@@ -5,6 +5,7 @@ use super::imp::{CAT, NvBatcher};
 use crate::batch::FeedId;
 use crate::elements::link::{self, FeedFlush};
 use crate::elements::{lock, video};
+use crate::health::Redacted;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 
@@ -14,7 +15,7 @@ impl NvBatcher {
         pad: &super::NvBatcherSinkPad,
         event: gst::Event,
     ) -> Result<gst::FlowSuccess, gst::FlowError> {
-        gst::log!(CAT, obj = pad, "{event:?}");
+        gst::log!(CAT, obj = pad, "{:?}", Redacted(&event));
         let id = pad.imp().id();
         match event.view() {
             gst::EventView::FlushStart(_) => self.flush(id, true, event),
@@ -54,7 +55,7 @@ impl NvBatcher {
                 self.queue_event(pad, event)?;
             }
             _ if event.is_serialized() => self.queue_event(pad, event)?,
-            _ => gst::debug!(CAT, obj = pad, "Event is not for a feed's frames: {event:?}"),
+            _ => gst::debug!(CAT, obj = pad, "Event is not for a feed's frames: {:?}", Redacted(&event)),
         }
         Ok(gst::FlowSuccess::Ok)
     }
@@ -85,7 +86,7 @@ impl NvBatcher {
             // feeds that have nothing to do with it.
             gst::EventView::Latency(_) => gst::Pad::event_default(pad, Some(&*self.obj()), event),
             _ => {
-                gst::debug!(CAT, obj = pad, "No feed is named, dropping {event:?}");
+                gst::debug!(CAT, obj = pad, "No feed is named, dropping {:?}", Redacted(&event));
                 false
             }
         }

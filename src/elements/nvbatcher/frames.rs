@@ -6,7 +6,7 @@ use super::lanes::Waiting;
 use crate::batch::DropReason;
 use crate::clock;
 use crate::elements::lock;
-use crate::health::{BackpressureDrop, BatchRejected, StageError};
+use crate::health::{BackpressureDrop, BatchRejected, Redacted, StageError};
 use crate::meta::batch::WallTime;
 use crate::meta::frame;
 use gst::prelude::*;
@@ -118,12 +118,12 @@ impl NvBatcher {
 
     /// A feed's format or stream cannot be used: its upstream hears so, the user is told, no other feed is touched.
     pub(super) fn refuse(&self, pad: &super::NvBatcherSinkPad, stage: Stage, detail: &str) {
-        gst::element_imp_warning!(self, gst::StreamError::Format, ["{}: {detail}", pad.name()]);
+        gst::element_imp_warning!(self, gst::StreamError::Format, ["{}: {}", pad.name(), Redacted(detail)]);
         self.note(pad, stage, detail);
     }
 
     fn note(&self, pad: &super::NvBatcherSinkPad, stage: Stage, detail: &str) {
-        gst::debug!(CAT, obj = pad, "{detail}");
+        gst::debug!(CAT, obj = pad, "{}", Redacted(detail));
         let event = StageError { stage: stage.as_str().to_owned(), detail: detail.to_owned() };
         self.health.report(&*self.obj(), Some(&pad.imp().feed_name()), event, 1);
     }

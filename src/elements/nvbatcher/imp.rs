@@ -9,6 +9,7 @@ use crate::elements::signal::Seen;
 use crate::elements::stats::{self, Stats};
 use crate::elements::thread::{JOIN_TIMEOUT, Step, StepThread};
 use crate::elements::{link, lock, video};
+use crate::health::Redacted;
 use crate::meta::batch as meta;
 use crate::{clock, elements};
 use glib::subclass::prelude::*;
@@ -211,7 +212,7 @@ impl ElementImpl for NvBatcher {
             Ok(pad) => Some(pad),
             Err(refusal) => {
                 // No error: the feeds there are go on.
-                gst::element_imp_warning!(self, gst::CoreError::Pad, ["{refusal}"]);
+                gst::element_imp_warning!(self, gst::CoreError::Pad, ["{}", Redacted(refusal)]);
                 None
             }
         }

@@ -3,7 +3,7 @@
 use super::timestamps::Timestamps;
 use super::{OverloadPolicy, lanes};
 use crate::batch::{FeedId, FeedOptions, Overload};
-use crate::elements::lock;
+use crate::elements::{lock, shown};
 use crate::elements::stats::Stats;
 use crate::meta::batch::Format;
 use glib::prelude::*;
@@ -59,7 +59,7 @@ impl Stream {
 pub struct NvBatcherSinkPad {
     #[property(
         name = "feed-id", get = Self::feed_id, set = Self::set_feed_id, type = Option<String>,
-        blurb = "Name of the feed in every message, meta and record. Default: the name of the pad.",
+        blurb = "Name of the feed in every message, meta and record. Default: the name of the pad. Credentials in it are replaced by ***.",
         mutable_playing
     )]
     #[property(
@@ -123,7 +123,7 @@ impl NvBatcherSinkPad {
     }
 
     fn set_feed_id(&self, feed_id: Option<String>) {
-        lock(&self.settings).feed_id = feed_id.filter(|name| !name.is_empty());
+        lock(&self.settings).feed_id = shown(feed_id.as_deref().filter(|name| !name.is_empty()));
         if let Some(element) = self.batcher() {
             element.imp().core.rename(self.id(), self.feed_name());
         }
