@@ -10,7 +10,7 @@ use super::imp::{CAT, NvInference};
 use super::runtime::Runtime;
 use crate::batch::Ticket;
 use crate::elements::lock;
-use crate::health::{BatchRejected, Lost, StageError};
+use crate::health::{BatchRejected, Lost, Redacted, StageError};
 use crate::infer::{InferError, Input, Pending, Reply, Unanswered};
 use crate::vision::letterbox::Letterbox;
 use gst::subclass::prelude::*;
@@ -73,7 +73,7 @@ impl NvInference {
         match reply {
             Ok(reply) => Answered { outcomes: read(runtime, &reply, placed), trouble: None },
             Err(Unanswered { error, input: Some(input) }) if count > 1 && is_worth_another_try(&error) => {
-                gst::debug!(CAT, imp = self, "{count} frames, tried again in halves: {error}");
+                gst::debug!(CAT, imp = self, "{count} frames, tried again in halves: {}", Redacted(&error));
                 self.in_halves(runtime, &input, placed, owners)
             }
             Err(Unanswered { error, .. }) => {
@@ -142,7 +142,7 @@ impl NvInference {
                 self.note(runtime, |ladder, now| ladder.gone(now));
             }
             Some(error) => {
-                gst::debug!(CAT, imp = self, "Frames without a result: {error}");
+                gst::debug!(CAT, imp = self, "Frames without a result: {}", Redacted(&error));
                 let lost = lost(outcomes, owners);
                 match error {
                     InferError::Timeout { limit } => {

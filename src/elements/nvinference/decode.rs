@@ -2,6 +2,7 @@
 
 use super::runtime::Runtime;
 use crate::batch::FailReason;
+use crate::health::redact;
 use crate::infer::{InferError, OutputTensor};
 use crate::output::Status;
 use crate::time::Monotonic;
@@ -44,7 +45,7 @@ impl From<&InferError> for Failure {
             InferError::Panic { .. } => (Status::Failed, FailReason::Panic),
             _ => (Status::Failed, FailReason::Error),
         };
-        Self { status, reason, detail: error.to_string().into(), cause: Cause::Engine }
+        Self { status, reason, detail: (&*redact(&error.to_string())).into(), cause: Cause::Engine }
     }
 }
 
@@ -54,7 +55,7 @@ impl Failure {
         Self {
             status: Status::Failed,
             reason: FailReason::Error,
-            detail: detail.into(),
+            detail: (&*redact(detail)).into(),
             cause: Cause::Engine,
         }
     }
@@ -77,7 +78,7 @@ impl Failure {
     }
 
     fn of_stage(stage: &'static str, reason: FailReason, detail: &str) -> Self {
-        Self { status: Status::Failed, reason, detail: detail.into(), cause: Cause::Stage(stage) }
+        Self { status: Status::Failed, reason, detail: (&*redact(detail)).into(), cause: Cause::Stage(stage) }
     }
 }
 

@@ -5,6 +5,7 @@ use super::outbox::Entry;
 use super::service::Serving;
 use super::settings;
 use crate::elements::{link, lock, video};
+use crate::health::Redacted;
 use crate::infer::InferError;
 use crate::meta::batch as meta;
 use gst::prelude::*;
@@ -17,7 +18,7 @@ impl NvInference {
         pad: &gst::Pad,
         event: gst::Event,
     ) -> Result<gst::FlowSuccess, gst::FlowError> {
-        gst::log!(CAT, obj = pad, "{event:?}");
+        gst::log!(CAT, obj = pad, "{:?}", Redacted(&event));
         match event.view() {
             gst::EventView::FlushStart(_) => {
                 self.set_flushing(true);
@@ -31,7 +32,11 @@ impl NvInference {
             }
             gst::EventView::Caps(caps) => {
                 let most = self.set_stream(caps.caps()).map_err(|refusal| {
-                    gst::element_imp_error!(self, gst::StreamError::WrongType, ["{}: {refusal}", pad.name()]);
+                    gst::element_imp_error!(
+                        self,
+                        gst::StreamError::WrongType,
+                        ["{}: {}", pad.name(), Redacted(refusal)]
+                    );
                     gst::FlowError::NotNegotiated
                 })?;
                 self.warm_up(most)?;
@@ -140,11 +145,11 @@ impl NvInference {
             InferError::Interrupted => Err(gst::FlowError::Flushing),
             // No error of the stream: smaller batches may do, and the ladder judges those that do not.
             InferError::Run { .. } | InferError::Panic { .. } | InferError::Stopped => {
-                gst::warning!(CAT, imp = self, "Warming up: {error}");
+                gst::warning!(CAT, imp = self, "Warming up: {}", Redacted(error));
                 Ok(())
             }
             _ => {
-                gst::element_imp_error!(self, gst::LibraryError::Failed, ["warming up: {error}"]);
+                gst::element_imp_error!(self, gst::LibraryError::Failed, ["warming up: {}", Redacted(error)]);
                 Err(gst::FlowError::Error)
             }
         }

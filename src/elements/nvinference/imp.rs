@@ -41,16 +41,16 @@ pub(super) struct Counts {
 #[properties(wrapper_type = super::NvInference)]
 pub struct NvInference {
     #[property(
-        name = "model", get, set, type = Option<String>, member = model,
-        blurb = "Path of the ONNX model; without one the element does not leave NULL.", mutable_ready
+        name = "model", get = Self::shown_model, set, type = Option<String>, member = model,
+        blurb = "Path of the ONNX model; without one the element does not leave NULL. Reading it shows *** for credentials, as with every path.", mutable_ready
     )]
     #[property(
-        name = "labels", get, set, type = Option<String>, member = labels,
+        name = "labels", get = Self::shown_labels, set, type = Option<String>, member = labels,
         blurb = "Path of a text file with the name of a class in each line. Default: the sidecar's or the model's own.",
         mutable_ready
     )]
     #[property(
-        name = "ort-library", get, set, type = Option<String>, member = ort_library,
+        name = "ort-library", get = Self::shown_ort_library, set, type = Option<String>, member = ort_library,
         blurb = "Path of ONNX Runtime's shared library. Default: ORT_DYLIB_PATH, then one beside the plugin, then the system's.",
         mutable_ready
     )]

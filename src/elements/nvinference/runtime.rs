@@ -2,6 +2,7 @@
 
 use super::settings::{DEFAULT_IOU_THRESHOLD, DEFAULT_SCORE_THRESHOLD, Settings};
 use crate::elements::lock;
+use crate::health::redact;
 use crate::infer::{Engine, EngineOptions, InferError, Interrupt};
 use crate::vision::Detection;
 use crate::vision::decode::{self, DecodeError, Decoder, DecoderChoice, Hints, OutputShape, Params};
@@ -100,7 +101,7 @@ impl Runtime {
         }
         let runtime = Self {
             spec: model.input_spec(),
-            model: Arc::from(model.name.as_str()),
+            model: Arc::from(&*redact(&model.name)),
             provider: Arc::from(model.provider.as_str()),
             labels: model.labels.clone().unwrap_or_default(),
             settings: settings.clone(),

@@ -9,7 +9,7 @@ use super::imp::{CAT, NvInference};
 use super::runtime::{OpenError, Runtime};
 use crate::clock;
 use crate::elements::{self, lock};
-use crate::health::{EngineState, Ladder, ModelLoading, ModelReady, Order, Reaction};
+use crate::health::{EngineState, Ladder, ModelLoading, ModelReady, Order, Reaction, Redacted};
 use crate::infer::{self, ErrorKind, Interrupt};
 use crate::time::Monotonic;
 use gst::prelude::*;
@@ -146,7 +146,8 @@ impl NvInference {
             self.post_open_error(&error);
             gst::StateChangeError
         })?;
-        gst::info!(CAT, imp = self, "{:?}, decoder {}", runtime.engine.model(), runtime.decoder.kind());
+        let model = Redacted(runtime.engine.model());
+        gst::info!(CAT, imp = self, "{model:?}, decoder {}", runtime.decoder.kind());
         let ready = ModelReady {
             model: runtime.model.to_string(),
             provider: runtime.provider.to_string(),
@@ -166,13 +167,13 @@ impl NvInference {
 
     fn post_open_error(&self, error: &OpenError) {
         match error {
-            OpenError::NoModel => gst::element_imp_error!(self, gst::ResourceError::Settings, ["{error}"]),
+            OpenError::NoModel => gst::element_imp_error!(self, gst::ResourceError::Settings, ["{}", Redacted(error)]),
             OpenError::Model(inner) | OpenError::Library(inner) if inner.kind() == ErrorKind::NotFound => {
-                gst::element_imp_error!(self, gst::ResourceError::NotFound, ["{error}"]);
+                gst::element_imp_error!(self, gst::ResourceError::NotFound, ["{}", Redacted(error)]);
             }
-            OpenError::Library(_) => gst::element_imp_error!(self, gst::LibraryError::Init, ["{error}"]),
-            OpenError::Model(_) => gst::element_imp_error!(self, gst::ResourceError::OpenRead, ["{error}"]),
-            _ => gst::element_imp_error!(self, gst::ResourceError::Settings, ["{error}"]),
+            OpenError::Library(_) => gst::element_imp_error!(self, gst::LibraryError::Init, ["{}", Redacted(error)]),
+            OpenError::Model(_) => gst::element_imp_error!(self, gst::ResourceError::OpenRead, ["{}", Redacted(error)]),
+            _ => gst::element_imp_error!(self, gst::ResourceError::Settings, ["{}", Redacted(error)]),
         }
     }
 

@@ -1,5 +1,7 @@
 //! What the user asks of the element.
 
+use super::imp::NvInference;
+use crate::elements::{lock, shown};
 use crate::infer;
 use crate::vision::decode::{DecoderChoice, DecoderKind};
 use std::time::Duration;
@@ -151,6 +153,21 @@ impl Default for Settings {
             startup_timeout: DEFAULT_STARTUP_TIMEOUT,
             processing_latency: AUTO_LATENCY,
         }
+    }
+}
+
+/// Getters of properties that may hold credentials.
+impl NvInference {
+    pub(super) fn shown_model(&self) -> Option<String> {
+        shown(lock(&self.settings).model.as_deref())
+    }
+
+    pub(super) fn shown_labels(&self) -> Option<String> {
+        shown(lock(&self.settings).labels.as_deref())
+    }
+
+    pub(super) fn shown_ort_library(&self) -> Option<String> {
+        shown(lock(&self.settings).ort_library.as_deref())
     }
 }
 

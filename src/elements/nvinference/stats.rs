@@ -3,6 +3,7 @@
 use super::imp::NvInference;
 use crate::elements::stats::Stats;
 use crate::elements::{self, lock};
+use crate::health::redact;
 use crate::infer;
 
 impl NvInference {
@@ -20,11 +21,11 @@ impl NvInference {
             .field("consecutive-errors", u64::from(counters.consecutive))
             .field("rebuilds", u64::from(counters.rebuilds))
             .field("detached-threads", infer::detached_threads() as u64)
-            .field_if_some("last-error", counters.last_error);
+            .field_if_some("last-error", counters.last_error.map(|error| redact(&error).into_owned()));
         if let Some(runtime) = self.service.runtime() {
             let (model, engine) = (runtime.engine.model(), runtime.engine.stats());
             stats = stats
-                .field("model", &model.name)
+                .field("model", &*redact(&model.name))
                 .field("decoder", runtime.decoder.kind().as_str())
                 .field("provider", &model.provider)
                 .field("runtime-version", &model.runtime_version)
