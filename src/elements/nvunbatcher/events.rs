@@ -3,12 +3,13 @@
 use super::imp::{CAT, NvUnbatcher};
 use crate::elements::link::{self, FeedCut, FeedFlush};
 use crate::elements::{self, video};
+use crate::health::Redacted;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 
 impl NvUnbatcher {
     pub(super) fn sink_event(&self, pad: &gst::Pad, event: gst::Event) -> bool {
-        gst::log!(CAT, obj = pad, "{event:?}");
+        gst::log!(CAT, obj = pad, "{:?}", Redacted(&event));
         match event.view() {
             gst::EventView::Eos(_) => {
                 self.outlets.end_all();

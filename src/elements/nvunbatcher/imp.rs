@@ -5,6 +5,7 @@ use crate::elements::message::HealthReporter;
 use crate::elements::stats::Stats;
 use crate::elements::thread::{JOIN_TIMEOUT, Step, StepThread};
 use crate::elements::{link, lock, video};
+use crate::health::Redacted;
 use crate::meta::batch as meta;
 use crate::{clock, elements};
 use glib::subclass::prelude::*;
@@ -126,7 +127,7 @@ impl ElementImpl for NvUnbatcher {
             Ok(pad) => Some(pad),
             Err(refusal) => {
                 // No error: the feeds there are go on.
-                gst::element_imp_warning!(self, gst::CoreError::Pad, ["{refusal}"]);
+                gst::element_imp_warning!(self, gst::CoreError::Pad, ["{}", Redacted(refusal)]);
                 None
             }
         }

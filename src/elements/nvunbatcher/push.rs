@@ -6,7 +6,7 @@ use crate::batch::DropReason;
 use crate::clock;
 use crate::elements::facts;
 use crate::elements::thread::Step;
-use crate::health::StageError;
+use crate::health::{Redacted, StageError};
 use crate::meta::batch as meta;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
@@ -26,7 +26,7 @@ impl NvUnbatcher {
     }
 
     fn push_event(&self, pad: &gst::Pad, feed: u32, event: gst::Event) {
-        gst::log!(CAT, obj = pad, "{event:?}");
+        gst::log!(CAT, obj = pad, "{:?}", Redacted(&event));
         match event.type_() {
             gst::EventType::StreamStart if has_ended(pad) || has_stood_in(pad) => flush(pad),
             gst::EventType::Caps => {
