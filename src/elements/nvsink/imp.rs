@@ -46,11 +46,11 @@ pub(super) struct OpenFile {
 pub struct NvSink {
     #[property(
         name = "location",
-        get,
+        get = Self::shown_location,
         set,
         type = Option<String>,
         member = location,
-        blurb = "File that gets one line of JSON per frame, created or emptied in the change to READY; - is standard output, empty is none.",
+        blurb = "File that gets one line of JSON per frame, created or emptied in the change to READY; - is standard output, empty is none. Reading it shows *** for credentials.",
         mutable_ready
     )]
     #[property(

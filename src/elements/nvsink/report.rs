@@ -2,7 +2,7 @@
 
 use super::exchange::Event;
 use super::imp::{CAT, NvSink, PULL_OUTPUT};
-use crate::health::{self, Due, OutputLagged, SinkBackpressure, SinkPanic, SinkTimeout};
+use crate::health::{self, Due, OutputLagged, SinkBackpressure, SinkPanic, SinkTimeout, redact};
 use crate::{clock, elements};
 use gst::prelude::*;
 use gst::subclass::prelude::*;
@@ -46,6 +46,7 @@ impl NvSink {
 
     /// What is wrong with `location`, for people.
     pub(super) fn location_error(&self, location: &str, error: &io::Error) -> String {
+        let location = redact(location);
         format!("{}: property location: cannot write to {location:?}: {error}", self.obj().name())
     }
 }

@@ -1,5 +1,7 @@
 //! What the user can set.
 
+use super::imp::NvSink;
+use crate::elements::shown;
 use crate::output;
 use std::time::Duration;
 
@@ -40,6 +42,13 @@ pub(super) struct Settings {
     pub(super) queue_capacity: u32,
     pub(super) overflow: Overflow,
     pub(super) shutdown_timeout: u64,
+}
+
+impl NvSink {
+    /// The property `location`, as it may be shown.
+    pub(super) fn shown_location(&self) -> Option<String> {
+        shown(self.settings().location.as_deref())
+    }
 }
 
 impl Settings {
