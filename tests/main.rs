@@ -34,5 +34,7 @@ mod pipelines;
 mod robustness;
 // The shipped detector on real clips.
 mod real_video;
+// A credential that the user configures is in nothing that comes out.
+mod secrets;
 // How long frames wait for their batch.
 mod timing;
