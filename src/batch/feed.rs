@@ -3,11 +3,11 @@
 //! It does not know the other feeds, and decides no batch.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use super::former::{Chosen, Push};
 use super::ledger::{Account, DropReason, Waker};
 use super::metrics::FeedSnapshot;
+use super::sync::Arc;
 use super::{BatchId, FeedId, FeedOptions, FrameId, Overload, Policy, Ticket};
 use crate::time::Monotonic;
 

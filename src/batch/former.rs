@@ -3,11 +3,10 @@
 //! See the [module](super) for the rules. It does not promise fairness between frames that ride along:
 //! they all go.
 
-use std::sync::Arc;
-
 use super::feed::{Feed, Offer};
 use super::ledger::{Account, DropReason, Ledger, Waker};
 use super::metrics::{FeedSnapshot, Metrics, Snapshot};
+use super::sync::Arc;
 use super::{BatchId, CloseReason, FeedId, FeedOptions, FrameId, Policy, PolicyError, Ticket};
 use crate::time::Monotonic;
 
@@ -202,7 +201,7 @@ impl Former {
         }
         let phase = self.added;
         self.added += 1;
-        self.feeds.insert(place, Feed::new(feed, options, phase, &self.policy, Arc::clone(&self.waker)));
+        self.feeds.insert(place, Feed::new(feed, options, phase, &self.policy, Waker::clone(&self.waker)));
         Ok(())
     }
 

@@ -3,10 +3,8 @@
 //! The ledger does not say which frame met which end, nor when; it only never loses one.
 
 use std::ops::AddAssign;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
-use parking_lot::Mutex;
+use super::sync::{AtomicU32, Mutex, Ordering};
 
 /// Called when a ticket was let go of and its feed, which had frames but too little credit for them, got
 /// credit back: poll again.
@@ -14,7 +12,7 @@ use parking_lot::Mutex;
 /// It runs on whichever thread dropped the ticket, with no lock of this module held. That thread may
 /// hold the mutex the [`Former`](super::Former) is in, so the waker must not take that one; a flag
 /// under a small mutex of its own with a condition variable does. It must not panic.
-pub type Waker = Arc<dyn Fn() + Send + Sync>;
+pub type Waker = std::sync::Arc<dyn Fn() + Send + Sync>;
 
 /// Why a frame was let go of without being handed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -292,9 +290,10 @@ impl Account {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use std::sync::Arc;
 
     #[test]
     fn reasons_index_their_own_counters() {

@@ -74,9 +74,13 @@ mod former;
 mod ledger;
 mod metrics;
 mod policy;
+mod sync;
 mod ticket;
 
-#[cfg(test)]
+#[cfg(all(test, loom))]
+#[path = "tests/loom.rs"]
+mod loom_tests;
+#[cfg(all(test, not(loom)))]
 mod tests;
 
 use std::fmt;

@@ -3,10 +3,9 @@
 //! It does not carry the frame, and does not know where the frame is.
 
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::ledger::{Account, DropReason, FailReason, Outcome};
+use super::sync::{Arc, AtomicBool, Ordering};
 
 /// Travels with a chosen frame. Its clones are one ticket: keep one wherever something of the frame is
 /// alive.
@@ -76,6 +75,8 @@ impl fmt::Debug for Ticket {
 impl Drop for Shared {
     fn drop(&mut self) {
         let abandoned = Outcome::Dropped(DropReason::Abandoned);
-        self.account.release((!*self.settled.get_mut()).then_some(abandoned));
+        // Nobody else has it any more, and the drop of the last clone comes after whatever the others did.
+        let settled = self.settled.load(Ordering::Relaxed);
+        self.account.release((!settled).then_some(abandoned));
     }
 }
