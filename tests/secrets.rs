@@ -96,7 +96,7 @@ fn check_outside(bin: &gst::Bin) {
             continue;
         }
         check_properties(&element);
-        element.pads().iter().for_each(|pad| check_properties(pad));
+        element.pads().iter().for_each(check_properties);
     }
     let dot = bin.debug_to_dot_data(gst::DebugGraphDetails::all());
     assert!(ELEMENTS.iter().any(|name| dot.contains(name)), "{dot}");

@@ -77,10 +77,12 @@ mod policy;
 mod sync;
 mod ticket;
 
-#[cfg(all(test, loom))]
+#[cfg(loom)]
+#[cfg(test)]
 #[path = "tests/loom.rs"]
 mod loom_tests;
-#[cfg(all(test, not(loom)))]
+#[cfg(not(loom))]
+#[cfg(test)]
 mod tests;
 
 use std::fmt;

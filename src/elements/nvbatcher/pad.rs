@@ -3,8 +3,8 @@
 use super::timestamps::Timestamps;
 use super::{OverloadPolicy, lanes};
 use crate::batch::{FeedId, FeedOptions, Overload};
-use crate::elements::{lock, shown};
 use crate::elements::stats::Stats;
+use crate::elements::{lock, shown};
 use crate::meta::batch::Format;
 use glib::prelude::*;
 use glib::subclass::prelude::*;

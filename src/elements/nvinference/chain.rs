@@ -9,7 +9,7 @@ use super::service::Serving;
 use crate::batch::Ticket;
 use crate::clock;
 use crate::elements::{lock, video};
-use crate::health::Redacted;
+
 use crate::infer::{InferError, Interrupt, Pending};
 use crate::meta::batch::{self as meta, Format, Item};
 use crate::time::Monotonic;

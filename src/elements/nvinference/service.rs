@@ -167,12 +167,18 @@ impl NvInference {
 
     fn post_open_error(&self, error: &OpenError) {
         match error {
-            OpenError::NoModel => gst::element_imp_error!(self, gst::ResourceError::Settings, ["{}", Redacted(error)]),
+            OpenError::NoModel => {
+                gst::element_imp_error!(self, gst::ResourceError::Settings, ["{}", Redacted(error)]);
+            }
             OpenError::Model(inner) | OpenError::Library(inner) if inner.kind() == ErrorKind::NotFound => {
                 gst::element_imp_error!(self, gst::ResourceError::NotFound, ["{}", Redacted(error)]);
             }
-            OpenError::Library(_) => gst::element_imp_error!(self, gst::LibraryError::Init, ["{}", Redacted(error)]),
-            OpenError::Model(_) => gst::element_imp_error!(self, gst::ResourceError::OpenRead, ["{}", Redacted(error)]),
+            OpenError::Library(_) => {
+                gst::element_imp_error!(self, gst::LibraryError::Init, ["{}", Redacted(error)]);
+            }
+            OpenError::Model(_) => {
+                gst::element_imp_error!(self, gst::ResourceError::OpenRead, ["{}", Redacted(error)]);
+            }
             _ => gst::element_imp_error!(self, gst::ResourceError::Settings, ["{}", Redacted(error)]),
         }
     }
