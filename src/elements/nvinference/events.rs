@@ -4,7 +4,8 @@ use super::imp::{CAT, NvInference, Stream};
 use super::outbox::Entry;
 use super::service::Serving;
 use super::settings;
-use crate::elements::{link, lock, video};
+use crate::elements::link::{self, FeedFlush};
+use crate::elements::{lock, video};
 use crate::health::Redacted;
 use crate::infer::InferError;
 use crate::meta::batch as meta;
@@ -44,6 +45,10 @@ impl NvInference {
             }
             _ if event.is_serialized() => self.outbox.put(Entry::Event(event))?,
             _ => {
+                if FeedFlush::of(&event).is_some() {
+                    // A feed flows again, perhaps the only one.
+                    self.outbox.retry();
+                }
                 gst::Pad::event_default(pad, Some(&*self.obj()), event);
             }
         }

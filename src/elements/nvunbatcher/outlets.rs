@@ -215,10 +215,11 @@ impl Outlets {
     }
 
     /// Downstream of a pad, while it was the one of `links`, has said that it takes no more: its frames are
-    /// dropped from here on. Events stay: another downstream needs them.
+    /// dropped from here on. Events stay: another downstream needs them. Nothing is closed by a flush of its feed.
     pub(super) fn close(&self, feed: u32, links: u64, error: gst::FlowError) {
         let mut state = self.0.lock();
-        let Some(outlet) = state.outlets.get_mut(&feed).filter(|outlet| outlet.links == links) else {
+        let is_same = |outlet: &&mut Outlet| outlet.links == links && !outlet.flushing;
+        let Some(outlet) = state.outlets.get_mut(&feed).filter(is_same) else {
             return;
         };
         outlet.closed = Some(error);
