@@ -511,7 +511,8 @@ fn many_elements_share_one_thread_that_ends_with_the_last() {
     for bench in &benches {
         assert_eq!(bench.next().event.name(), "feed-stalled");
     }
-    assert_eq!(watchers(), 1);
+    // A thread has the name of the one that makes it until it has its own, as those that post do for a moment.
+    eventually("there is one thread", watchers, |count| *count == 1);
     drop(benches);
     eventually("the thread ends", watchers, |count| *count == 0);
 }
@@ -574,7 +575,8 @@ fn of_two_feeds_the_one_that_stops_stalls_and_recovers_once() {
     let mut said: Vec<(String, &'static str)> = Vec::new();
     let mut wait_for = |wanted: &str| loop {
         let message = next(&bus);
-        let (feed, event) = (message.feed_id.expect("all are of a feed"), message.event.name());
+        // The model has none.
+        let (feed, event) = (message.feed_id.unwrap_or_default(), message.event.name());
         let found = feed == "door" && event == wanted;
         said.push((feed, event));
         if found {

@@ -79,11 +79,13 @@ fn check_bus(pipeline: &gst::Pipeline) -> Vec<String> {
         if let Some(structure) = message.structure() {
             assert_clean("structure", &structure.to_string());
         }
-        if let gst::MessageView::Error(error) = message.view() {
-            let text = format!("{} {}", error.error(), error.debug().unwrap_or_default());
-            assert_clean("error", &text);
-            errors.push(text);
-        }
+        let text = match message.view() {
+            gst::MessageView::Error(it) => format!("{} {}", it.error(), it.debug().unwrap_or_default()),
+            gst::MessageView::Warning(it) => format!("{} {}", it.error(), it.debug().unwrap_or_default()),
+            _ => continue,
+        };
+        assert_clean("error", &text);
+        errors.push(text);
     }
     errors
 }

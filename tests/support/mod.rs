@@ -85,24 +85,29 @@ pub(crate) fn wait_for_warning(pipeline: &gst::Pipeline) -> (String, String) {
     (source(&message), format!("{} {}", warning.error(), warning.debug().unwrap_or_default()))
 }
 
-/// Waits for the next health message.
+/// Waits for the next health message about a feed.
 pub(crate) fn wait_for_health(pipeline: &gst::Pipeline) -> Message {
     let bus = pipeline.bus().expect("a pipeline has a bus");
     loop {
         let message = bus
             .timed_pop_filtered(PATIENCE, &[gst::MessageType::Element])
             .unwrap_or_else(|| panic!("no health message in {PATIENCE}"));
-        if let Some(health) = health_of(&message) {
-            return health.expect("a well-formed health message");
+        let health = health_of(&message).map(|health| health.expect("a well-formed health message"));
+        if let Some(health) = health.filter(|health| health.feed_id.is_some()) {
+            return health;
         }
     }
 }
 
-/// The health messages on the bus that nobody has taken.
+/// The health messages about feeds on the bus that nobody has taken.
 pub(crate) fn health(pipeline: &gst::Pipeline) -> Vec<Message> {
     let bus = pipeline.bus().expect("a pipeline has a bus");
     let messages = std::iter::from_fn(|| bus.pop_filtered(&[gst::MessageType::Element]));
-    messages.filter_map(|message| Some(health_of(&message)?.expect("a well-formed health message"))).collect()
+    let of_feeds = |message: gst::Message| {
+        let health = health_of(&message)?.expect("a well-formed health message");
+        health.feed_id.is_some().then_some(health)
+    };
+    messages.filter_map(of_feeds).collect()
 }
 
 fn wait_for(pipeline: &gst::Pipeline, kinds: &[gst::MessageType]) -> gst::Message {
