@@ -26,6 +26,8 @@ mod inference;
 mod messages;
 // States, pads that come and go, and what must be left behind: nothing.
 mod lifecycle;
+// What one feed can do wrong, and that no other notices.
+mod faults;
 // The sink that gives one record per frame.
 mod nvsink;
 // The pipelines and examples that documentation and scripts show.
