@@ -10,6 +10,7 @@ import unittest
 
 import accuracy
 import compare_records
+import fault_table
 import records
 
 BOX = [10.0, 20.0, 110.0, 220.0]
@@ -166,6 +167,42 @@ class Overlap(unittest.TestCase):
         self.assertAlmostEqual(records.iou([0, 0, 2, 2], [1, 0, 3, 2]), 1 / 3)
         self.assertEqual(records.iou([0, 0, 1, 1], [1, 0, 2, 1]), 0.0)
         self.assertEqual(records.iou([0, 0, 0, 0], [0, 0, 0, 0]), 0.0)
+
+
+class FaultTable(unittest.TestCase):
+    TABLE = """| | fault | tests | outcome |
+|---|---|---|---|
+| F01 | silence | `sources::one` | fine |
+| F02 | noise | `two`, `sources::three` | fine |
+| F03 | nothing | - | why |
+| F04 | elsewhere | `other::four` | fine |
+"""
+    RESULT = """<testsuites><testsuite><testcase name="faults::sources::one"/><testcase name="a::two"/>
+<testcase name="faults::sources::three">{}</testcase></testsuite></testsuites>"""
+
+    def table(self, *thirds):
+        with tempfile.TemporaryDirectory() as folder:
+            paths = [os.path.join(folder, "README.md")]
+            with open(paths[0], "w", encoding="utf-8") as file:
+                file.write(self.TABLE)
+            for number, third in enumerate(thirds):
+                paths.append(os.path.join(folder, f"{number}.xml"))
+                with open(paths[-1], "w", encoding="utf-8") as file:
+                    file.write(self.RESULT.format(third))
+            output = io.StringIO()
+            with contextlib.redirect_stdout(output):
+                status = fault_table.main(paths)
+            return status, output.getvalue().splitlines()
+
+    def test_every_fault_has_a_line_with_its_outcome(self):
+        status, lines = self.table("", "")
+        self.assertEqual(status, 0)
+        self.assertEqual([line.split("  ")[1] for line in lines], ["passed 2/2", "passed 4/4", "no test", "in the gate"])
+
+    def test_one_failure_in_any_run_fails_the_table(self):
+        status, lines = self.table("", "<failure/>")
+        self.assertEqual(status, 1)
+        self.assertIn("FAILED 3/4", lines[1])
 
 
 if __name__ == "__main__":
