@@ -16,6 +16,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+/// What the model says when it fails or panics because it was told to.
+pub(crate) const ON_PURPOSE: &str = "chaos, on purpose";
 const FEEDS: u32 = 16;
 /// Between two frames of a feed: 15 a second.
 const FRAME_TIME: Duration = Duration::from_micros(66_667);
@@ -65,6 +67,8 @@ struct Feed {
 struct Said {
     /// By element, event and feed: the sum of the counts, and the last total.
     health: BTreeMap<(String, String, String), (u64, u64)>,
+    /// Sum of the counts by event.
+    reports: BTreeMap<String, u64>,
     errors: Vec<String>,
 }
 
@@ -380,11 +384,7 @@ impl World {
 
     /// How often each event was reported, over all feeds.
     pub(crate) fn reports(&self) -> String {
-        let mut sums = BTreeMap::<String, u64>::new();
-        for ((_, event, _), (sum, _)) in &self.said.lock().health {
-            *sums.entry(event.clone()).or_default() += sum;
-        }
-        format!("{sums:?}")
+        format!("{:?}", self.said.lock().reports)
     }
 }
 
@@ -395,9 +395,9 @@ fn act(mood: &mut Mood) -> Action {
             if times > 1 {
                 *mood = Mood::Failing(times - 1);
             }
-            Action::Error("chaos".to_owned())
+            Action::Error(ON_PURPOSE.to_owned())
         }
-        Mood::Panicking => Action::Panic("chaos".to_owned()),
+        Mood::Panicking => Action::Panic(ON_PURPOSE.to_owned()),
         Mood::Hanging(gate) => Action::Park(gate),
     }
 }
@@ -412,8 +412,15 @@ fn listen(pipeline: &gst::Pipeline) -> Result<Arc<Mutex<Said>>> {
                 let feed = health.feed_id.unwrap_or_default();
                 let key = (health.element, health.event.name().to_owned(), feed);
                 let mut said = said.lock();
-                let entry = said.health.entry(key).or_default();
-                *entry = (entry.0 + health.burst.count, health.burst.total);
+                let (sum, total) = said.health.get(&key).copied().unwrap_or_default();
+                // A feed that was removed and comes back is counted anew.
+                let anew = health.burst.total == health.burst.count;
+                if anew && sum != total {
+                    said.errors.push(format!("{key:?}: counts add up to {sum}, total {total}"));
+                }
+                let before = if anew { 0 } else { sum };
+                *said.reports.entry(key.1.clone()).or_default() += health.burst.count;
+                said.health.insert(key, (before + health.burst.count, health.burst.total));
             } else if let gst::MessageView::Error(error) = message.view() {
                 said.lock().errors.push(format!("{} ({:?})", error.error(), error.debug()));
             }

@@ -135,8 +135,14 @@ impl Watch {
         for message in &said.health {
             let feed = message.feed_id.clone().unwrap_or_default();
             let key = (message.element.clone(), message.event.name().to_owned(), feed);
-            let sum = sums.entry(key).or_default();
-            *sum = (sum.0 + message.burst.count, message.burst.total);
+            let (sum, total) = sums.get(&key).copied().unwrap_or_default();
+            // A feed that was removed and comes back is counted anew.
+            let anew = message.burst.total == message.burst.count;
+            if anew && sum != total {
+                return vec![format!("{key:?}: counts add up to {sum}, total {total}")];
+            }
+            let before = if anew { 0 } else { sum };
+            sums.insert(key, (before + message.burst.count, message.burst.total));
         }
         let wrong = sums.into_iter().filter(|(_, (sum, total))| sum != total);
         let wrong =
