@@ -102,7 +102,7 @@ fn run(model: &str, seconds: u64, disturbed: bool) -> anyhow::Result<Run> {
     scene.pipeline.set_state(gst::State::Playing)?;
     let over = Arc::new(AtomicBool::new(false));
     let camera = camera(&scene, disturbed, Arc::clone(&over))?;
-    let mut named = BTreeSet::new();
+    let (mut named, mut said) = (BTreeSet::new(), BTreeSet::new());
     let end = clock::now().saturating_add(Duration::from_secs(seconds));
     while clock::now() < end {
         let left = gst::ClockTime::try_from(clock::until(end)).unwrap_or(gst::ClockTime::ZERO);
@@ -114,10 +114,13 @@ fn run(model: &str, seconds: u64, disturbed: bool) -> anyhow::Result<Run> {
             ensure!(disturbed && source.contains("source-7") || source.contains("fails"), "{error:?}");
         }
         if let Some(Ok(health)) = health_of(&message)
+            && let Some(feed) = health.feed_id
             && health.event.name() != "feed-started"
         {
-            println!("  {:?} {:?}", health.feed_id.as_deref().unwrap_or("-"), health.event);
-            named.extend(health.feed_id);
+            if said.insert((feed.clone(), health.event.name())) {
+                println!("  {feed}: {:?}", health.event);
+            }
+            named.insert(feed);
         }
     }
     over.store(true, Ordering::Release);
@@ -133,10 +136,9 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn caps(side: i32) -> gst::Caps {
+fn info(width: u32) -> gst_video::VideoInfo {
     let format = gst_video::VideoFormat::I420;
-    let info = gst_video::VideoInfo::builder(format, side.unsigned_abs(), 240).fps((15, 1)).build();
-    info.and_then(|info| info.to_caps()).expect("valid caps")
+    gst_video::VideoInfo::builder(format, width, 240).fps((15, 1)).build().expect("a valid format")
 }
 
 fn build(model: &str, disturbed: bool) -> anyhow::Result<Scene> {
@@ -218,9 +220,10 @@ fn camera(
         let mut next = clock::now();
         let mut number = 0;
         while !over.load(Ordering::Acquire) {
-            let side = if resizes && number > 60 { 160 + number % 100 * 2 } else { 320 };
-            let buffer = gst::Buffer::from_mut_slice(vec![128_u8; usize::try_from(side).unwrap_or(0) * 360]);
-            let sample = gst::Sample::builder().buffer(&buffer).caps(&caps(side)).build();
+            let info = info(if resizes && number > 60 { 160 + number % 100 * 2 } else { 320 });
+            let buffer = gst::Buffer::from_mut_slice(vec![128_u8; info.size()]);
+            let caps = info.to_caps().expect("a valid format");
+            let sample = gst::Sample::builder().buffer(&buffer).caps(&caps).build();
             if source.push_sample(&sample).is_err() {
                 return;
             }
