@@ -240,7 +240,8 @@ impl World {
     }
 
     fn painter(&mut self) -> Painter {
-        let side = |dice: &mut Dice| 32 + 2 * u32::try_from(dice.roll(60)).expect("small");
+        // Not so far from square that the letterbox leaves no whole cell to paint.
+        let side = |dice: &mut Dice| 64 + 2 * u32::try_from(dice.roll(43)).expect("small");
         match self.dice.roll(4) {
             0 => grey(),
             1 => Painter::new(VideoFormat::I420, side(&mut self.dice), side(&mut self.dice)),
