@@ -3,6 +3,7 @@
 //! It does not know the other feeds, and decides no batch.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use super::former::{Chosen, Push};
 use super::ledger::{Account, DropReason, Waker};
@@ -23,6 +24,7 @@ pub(super) struct Feed {
     phase: u64,
     active: bool,
     ended: bool,
+    rhythm: Rhythm,
     /// Its credit did not come back in time, and has not since.
     credit_given_up: bool,
     last_served: Option<BatchId>,
@@ -36,6 +38,30 @@ struct Queued {
     seq: u64,
     arrival: Monotonic,
     infer: bool,
+}
+
+/// When a feed's next frame may come, by the times of the last three.
+///
+/// The shorter of the last two intervals counts: a pause, which is one long interval, then says nothing about the
+/// frames after it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Rhythm {
+    last: Option<Monotonic>,
+    intervals: [Option<Duration>; 2],
+}
+
+impl Rhythm {
+    fn beat(&mut self, now: Monotonic) {
+        if let Some(last) = self.last.replace(now) {
+            self.intervals = [self.intervals[1], Some(now.since(last))];
+        }
+    }
+
+    /// When the next frame is expected; `None` if nobody can tell yet.
+    fn next(&self) -> Option<Monotonic> {
+        let interval = self.intervals.iter().flatten().min()?;
+        Some(self.last?.saturating_add(*interval))
+    }
 }
 
 /// What a feed can give to a batch, at one instant. Ordered by who is served first.
@@ -74,6 +100,7 @@ impl Feed {
             phase,
             active: false,
             ended: false,
+            rhythm: Rhythm::default(),
             credit_given_up: false,
             last_served: None,
             to_infer: 0,
@@ -100,6 +127,7 @@ impl Feed {
         }
         self.active = true;
         self.ended = false;
+        self.rhythm.beat(now);
         let seq = self.next_seq;
         self.next_seq += 1;
         if !full {
@@ -158,6 +186,7 @@ impl Feed {
     pub(super) fn end(&mut self) {
         self.active = false;
         self.ended = true;
+        self.rhythm = Rhythm::default();
     }
 
     pub(super) fn resume(&mut self) {
@@ -167,6 +196,7 @@ impl Feed {
     pub(super) fn flush(&mut self) -> Vec<FrameId> {
         self.active = false;
         self.ended = false;
+        self.rhythm = Rhythm::default();
         self.account.begin_epoch();
         self.clear(DropReason::Flushed)
     }
@@ -182,9 +212,14 @@ impl Feed {
         self.queue.drain(..).map(|queued| queued.frame).collect()
     }
 
-    /// Whether a batch waits for its next frame.
+    /// Whether a batch may wait for its next frame.
     pub(super) fn is_waited_for(&self) -> bool {
         self.active && self.queue.is_empty() && self.account.credit() > 0
+    }
+
+    /// Whether a batch that closes by `deadline` waits for its next frame: only if that is expected by then.
+    pub(super) fn is_waited_for_until(&self, deadline: Monotonic) -> bool {
+        self.is_waited_for() && self.rhythm.next().is_none_or(|next| next <= deadline)
     }
 
     /// Whether it is active and has frames, but no credit, and a ready batch is held for it.

@@ -134,7 +134,7 @@ struct Survey {
     oldest: Option<Monotonic>,
     /// Frames to infer that could be chosen if there were no limit to the batch.
     ready: usize,
-    /// Whether an active feed with credit has nothing queued.
+    /// Whether an active feed with credit has nothing queued, and may have before the deadline.
     waits_for_feed: bool,
     /// Whether an active feed has frames and no credit, and has not been given up on.
     waits_for_credit: bool,
@@ -341,7 +341,7 @@ impl Former {
             return Poll::WaitUntil(until.min(deadline));
         }
         match reason {
-            Some(reason) => Poll::Close(self.close(reason, now)),
+            Some(reason) => Poll::Close(self.close(reason, deadline, now)),
             None => Poll::WaitUntil(deadline),
         }
     }
@@ -404,7 +404,6 @@ impl Former {
             only_ended: true,
         };
         for (place, feed) in self.feeds.iter_mut().enumerate() {
-            survey.waits_for_feed |= feed.is_waited_for();
             survey.waits_for_credit |= feed.is_short_of_credit();
             survey.only_ended &= !feed.holds_frames_and_runs();
             let Some(offer) = feed.offer(place, self.policy.max_frames_per_feed) else {
@@ -417,6 +416,10 @@ impl Former {
             } else {
                 self.riders.push(offer);
             }
+        }
+        if let Some(oldest) = survey.oldest {
+            let deadline = oldest.saturating_add(self.policy.max_latency);
+            survey.waits_for_feed = self.feeds.iter().any(|feed| feed.is_waited_for_until(deadline));
         }
         survey
     }
@@ -438,9 +441,9 @@ impl Former {
         }
     }
 
-    fn close(&mut self, reason: CloseReason, now: Monotonic) -> Batch {
+    fn close(&mut self, reason: CloseReason, deadline: Monotonic, now: Monotonic) -> Batch {
         if reason == CloseReason::Deadline {
-            for feed in self.feeds.iter_mut().filter(|feed| feed.is_waited_for()) {
+            for feed in self.feeds.iter_mut().filter(|feed| feed.is_waited_for_until(deadline)) {
                 feed.stop_waiting();
             }
         }

@@ -34,9 +34,12 @@
 //!
 //! 1. `full`: [`Policy::max_batch_size`] frames to infer can be chosen.
 //! 2. `eos`: some frame can be chosen, and only feeds that have ended hold frames.
-//! 3. `all-ready`: some frame can be chosen, and every active feed with credit has one queued. It is
+//! 3. `all-ready`: some frame can be chosen, and every active feed with credit that can give one in time has one queued. It is
 //!    called `flush` when the last feed waited for did not become ready but was flushed.
 //! 4. `deadline`: the oldest frame that can be chosen arrived [`Policy::max_latency`] ago or earlier.
+//!
+//! A feed is not waited for beyond what it can give: if by its rhythm (the shorter of the last two intervals between
+//! its frames) its next frame comes after the deadline, the batch closes without it and without waiting.
 //!
 //! A feed is *active* from a push until it ends, is flushed or removed, or stays silent through a deadline
 //! (a batch closes for `deadline` while the feed has credit and nothing queued). So a stalled feed

@@ -123,6 +123,32 @@ fn a_batch_waits_for_every_active_feed_until_the_deadline_of_the_oldest_arrival(
 }
 
 #[test]
+fn a_feed_whose_next_frame_comes_after_the_deadline_is_not_waited_for() {
+    let mut former = former(policy(4, 1), &[A, B]);
+    for at in [0, 66, 132] {
+        fill(&mut former, A, 1, ms(at));
+        fill(&mut former, B, 1, ms(at));
+        drop(close(&mut former, ms(at)));
+    }
+    // A is due at 198; a batch of B's that closes at 190 does not wait for it, one that closes at 200 does.
+    fill(&mut former, B, 1, ms(140));
+    assert_eq!(close(&mut former, ms(140)).reason, CloseReason::AllReady);
+    fill(&mut former, B, 1, ms(150));
+    assert_waits_until(&mut former, ms(150), ms(200));
+}
+
+#[test]
+fn a_pause_does_not_make_a_feed_slow() {
+    let mut former = former(policy(4, 1), &[A, B]);
+    for at in [0, 30, 1030] {
+        fill(&mut former, A, 1, ms(at));
+        drop(close(&mut former, ms(at)));
+    }
+    fill(&mut former, B, 1, ms(1031));
+    assert_waits_until(&mut former, ms(1031), ms(1081));
+}
+
+#[test]
 fn a_feed_silent_through_a_deadline_is_not_waited_for_until_it_pushes_again() {
     let mut former = former(policy(4, 1), &[A, B]);
     fill(&mut former, A, 1, ms(0));

@@ -23,6 +23,8 @@ pub(super) struct Feed {
     turns: u64,
     pub(super) active: bool,
     pub(super) ended: bool,
+    /// When its last frames came, since it began or was flushed.
+    pub(super) arrivals: Vec<Monotonic>,
     credit_given_up: bool,
     last_served: Option<u64>,
     pub(super) epoch: u32,
@@ -75,6 +77,13 @@ impl Feed {
     fn waited_for(&self, policy: &Policy) -> bool {
         self.active && self.queue.is_empty() && self.credit(policy) > 0
     }
+
+    fn expected_by(&self, deadline: Monotonic) -> bool {
+        let intervals = self.arrivals.windows(2).map(|pair| pair[1].since(pair[0]));
+        let shorter = intervals.rev().take(2).min();
+        let next = shorter.map(|interval| self.arrivals[self.arrivals.len() - 1].saturating_add(interval));
+        next.is_none_or(|next| next <= deadline)
+    }
 }
 
 impl Model {
@@ -98,6 +107,7 @@ impl Model {
             turns: 0,
             active: false,
             ended: false,
+            arrivals: Vec::new(),
             credit_given_up: false,
             last_served: None,
             epoch: 0,
@@ -130,6 +140,7 @@ impl Model {
         self.flush_ended_wait = false;
         feed.active = true;
         feed.ended = false;
+        feed.arrivals.push(now);
         feed.received += 1;
         if matches!(answer, Push::DroppedNewest | Push::DroppedOldest(_)) {
             feed.count("overload", 1);
@@ -150,6 +161,7 @@ impl Model {
         let waited_for = feed.waited_for(&policy);
         feed.active = false;
         feed.ended = false;
+        feed.arrivals.clear();
         feed.epoch += 1;
         let keys: Vec<u64> = feed.queue.drain(..).map(|frame| frame.key).collect();
         feed.count("flushed", keys.len());
@@ -231,9 +243,10 @@ impl Model {
             })
             .collect();
         let size = frames.iter().filter(|(_, _, frame)| frame.infer).count();
-        let waits = self.feeds.values().any(|feed| feed.waited_for(&self.policy));
         let running = self.feeds.values().any(|feed| !feed.ended && !feed.queue.is_empty());
         let deadline = oldest.saturating_add(self.policy.max_latency);
+        let waits = |feed: &Feed| feed.waited_for(&self.policy) && feed.expected_by(deadline);
+        let waits = self.feeds.values().any(waits);
         let reason = if size == self.policy.max_batch_size {
             CloseReason::Full
         } else if !running {
@@ -252,8 +265,11 @@ impl Model {
     pub(super) fn close(&mut self, reason: CloseReason, frames: &[(FeedId, u32, Frame)]) {
         self.flush_ended_wait = false;
         let policy = self.policy.clone();
+        let oldest = self.feeds.values().filter_map(|feed| feed.oldest_choosable(&policy)).min();
+        let deadline = oldest.map(|oldest| oldest.saturating_add(policy.max_latency));
         for feed in self.feeds.values_mut() {
-            if reason == CloseReason::Deadline && feed.waited_for(&policy) {
+            let by_then = deadline.is_some_and(|deadline| feed.expected_by(deadline));
+            if reason == CloseReason::Deadline && feed.waited_for(&policy) && by_then {
                 feed.active = false;
             }
         }

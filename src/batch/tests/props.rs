@@ -212,6 +212,9 @@ impl Run {
         known.into_iter().for_each(|known| {
             known.ended = ended;
             known.active &= !ended;
+            if ended {
+                known.arrivals.clear();
+            }
         });
     }
 
