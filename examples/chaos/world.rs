@@ -21,6 +21,8 @@ pub(crate) const ON_PURPOSE: &str = "chaos, on purpose";
 const FEEDS: u32 = 16;
 /// Between two frames of a feed: 15 a second.
 const FRAME_TIME: Duration = Duration::from_micros(66_667);
+/// How long the faults come ten times as often.
+const STORM: Duration = Duration::from_secs(50);
 /// Time the engine has for a batch, in nanoseconds.
 const RESPONSE_TIMEOUT: u64 = 500_000_000;
 /// Longest wait for what must come to rest.
@@ -85,6 +87,7 @@ pub(crate) struct World {
     wrong: Wrong,
     alive: Arc<AtomicUsize>,
     next_fault: Monotonic,
+    storm_until: Monotonic,
     faults: BTreeMap<&'static str, u64>,
     taken: u64,
     _script: Script,
@@ -123,6 +126,7 @@ impl World {
             wrong: Wrong::default(),
             alive: Arc::default(),
             next_fault: now.saturating_add(Duration::from_secs(2)),
+            storm_until: now.saturating_add(STORM),
             faults: BTreeMap::new(),
             taken: 0,
             _script: script,
@@ -181,7 +185,9 @@ impl World {
             self.release_the_model();
         }
         if self.next_fault <= now {
-            self.next_fault = now.saturating_add(self.dice.millis(50, 600));
+            // A storm first, so that what the allocator keeps for the worst moments is there before memory is measured.
+            let (least, most) = if now < self.storm_until { (5, 60) } else { (50, 600) };
+            self.next_fault = now.saturating_add(self.dice.millis(least, most));
             let feed = usize::try_from(self.dice.roll(FEEDS.into())).expect("small");
             self.fault(feed, now);
         }

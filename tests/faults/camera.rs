@@ -54,6 +54,9 @@ impl Drop for Counted {
     }
 }
 
+/// Most upstream events that a camera remembers.
+const MOST_HEARD: usize = 1_000;
+
 /// A feed's source.
 pub(crate) struct Camera {
     feed: u32,
@@ -88,7 +91,11 @@ impl Camera {
             .event_function({
                 let heard = Arc::clone(&heard);
                 move |_pad, _parent, event| {
-                    heard.lock().push(event.type_());
+                    let mut heard = heard.lock();
+                    if heard.len() >= MOST_HEARD {
+                        heard.clear();
+                    }
+                    heard.push(event.type_());
                     true
                 }
             })
@@ -110,7 +117,7 @@ impl Camera {
         *self.latency.lock() = (min, max);
     }
 
-    /// Events that came upstream to it, oldest first.
+    /// Events that came upstream to it, oldest first; of runs without end the last hundreds.
     pub(crate) fn heard(&self) -> Vec<gst::EventType> {
         self.heard.lock().clone()
     }

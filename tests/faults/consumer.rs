@@ -223,7 +223,7 @@ impl Consumer {
         self.shared.state.lock().arrivals.last().cloned().expect("a frame has come")
     }
 
-    /// Remembers only the last frame from here on, for runs without end.
+    /// Remembers only the last frame and event from here on, for runs without end.
     pub(crate) fn forget(&self) {
         self.shared.state.lock().forgetful = true;
     }
@@ -289,6 +289,9 @@ impl Shared {
             _ => {}
         }
         let frames = state.count;
+        if state.forgetful {
+            state.events.clear();
+        }
         state.events.push((event.type_(), frames));
         drop(state);
         self.changed.notify_all();
