@@ -4,7 +4,7 @@
 
 use crate::support::frames::Painter;
 use crate::support::rig::Rig;
-use crate::support::{PATIENCE, eventually, facts, init, repository};
+use crate::support::{PATIENCE, eventually, facts, init, launch, repository};
 use gst::prelude::*;
 use gst_video::VideoFormat;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 /// The user and the password that must be nowhere. The user is no folder: it ends up in front of the password.
 const USER: &str = "canaryuser7531";
 const PASSWORD: &str = "canarypass9642";
-const ELEMENTS: [&str; 4] = ["nvbatcher", "nvinference", "nvunbatcher", "nvsink"];
+const ELEMENTS: [&str; 5] = ["nvbatcher", "nvhealth", "nvinference", "nvunbatcher", "nvsink"];
 
 fn url(scheme: &str) -> String {
     format!("{scheme}://{USER}:{PASSWORD}@host/x?token={PASSWORD}")
@@ -187,6 +187,35 @@ fn a_running_pipeline_shows_no_credential() {
     rig.stop();
     assert_eq!(check_bus(&rig.pipeline), Vec::<String>::new());
     log.check(&["stream-start", "custom-downstream", "decoder"]);
+}
+
+#[test]
+fn a_feed_that_is_watched_shows_no_credential() {
+    let log = Log::start();
+    let pipeline = launch("appsrc name=a format=time ! nvhealth name=nvhealth ! fakesink async=false");
+    let [source, health] = ["a", "nvhealth"].map(|name| pipeline.by_name(name).expect("an element"));
+    health.set_property("feed-id", url("rtsp"));
+    assert_eq!(health.property::<String>("feed-id"), "rtsp://***@host/x?token=***");
+    let source = source.downcast::<gst_app::AppSrc>().expect("an appsrc");
+    pipeline.set_state(gst::State::Playing).expect("it plays");
+    let note = gst::Structure::builder("note").field("location", url("rtsps")).build();
+    source.send_event(gst::event::CustomDownstream::new(note));
+    for _ in 0..2 {
+        source.push_buffer(gst::Buffer::new()).expect("it flows");
+    }
+    source.push_buffer(gst::Buffer::new()).expect("it flows");
+    source.end_of_stream().expect("it ends");
+    let stopped = |health: &gst::Element| {
+        let stats = health.emit_by_name::<gst::Structure>("snapshot", &[]);
+        assert_clean("stats", &stats.to_string());
+        stats.get::<u64>("frames").unwrap_or_default()
+    };
+    eventually("all frames have passed", || stopped(&health), |frames| *frames == 3);
+    check_outside(pipeline.upcast_ref());
+    pipeline.set_state(gst::State::Ready).expect("it stops");
+    check_bus(&pipeline);
+    pipeline.set_state(gst::State::Null).expect("it stops");
+    log.check(&["custom-downstream"]);
 }
 
 #[test]

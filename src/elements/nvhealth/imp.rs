@@ -3,7 +3,8 @@
 use super::core::Core;
 use super::settings::{DEFAULT_LAG_THRESHOLD, DEFAULT_STALL_TIMEOUT, IdleAction, Settings};
 use crate::elements::stats::Stats;
-use crate::elements::{self, lock};
+use crate::elements::{self, lock, shown};
+use crate::health::Redacted;
 use crate::{clock, health};
 use glib::subclass::Signal;
 use glib::subclass::prelude::*;
@@ -56,7 +57,7 @@ pub struct NvHealth {
     settings: Mutex<Settings>,
     #[property(
         name = "feed-id", get = Self::feed_id, set = Self::set_feed_id, type = Option<String>,
-        blurb = "Name of the feed in every message. Default: the one its frames carry in the meta nv-frame, else the name of the element.",
+        blurb = "Name of the feed in every message. Default: the one its frames carry in the meta nv-frame, else the name of the element. Credentials in it are replaced by ***.",
         mutable_ready
     )]
     #[property(
@@ -224,7 +225,7 @@ impl NvHealth {
     }
 
     fn sink_event(&self, pad: &gst::Pad, event: gst::Event) -> bool {
-        gst::log!(CAT, obj = pad, "{event:?}");
+        gst::log!(CAT, obj = pad, "{:?}", Redacted(&event));
         let element = self.obj();
         let sent_already = self.core.happens(element.upcast_ref(), |feed| {
             feed.event(&event, clock::now());
@@ -312,7 +313,7 @@ impl NvHealth {
     }
 
     fn set_feed_id(&self, feed_id: Option<String>) {
-        self.core.notes(|feed| feed.set_given_name(feed_id));
+        self.core.notes(|feed| feed.set_given_name(shown(feed_id.as_deref())));
     }
 
     fn stats(&self) -> Stats {
