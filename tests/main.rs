@@ -12,6 +12,8 @@ mod batching;
 mod command_line;
 // What one feed does reaches that feed and no other.
 mod feeds;
+// Flushes, releases, ends and new beginnings that cross each other.
+mod crossings;
 // The engine fails, hangs and lies, and the frames go on.
 mod engine;
 // One feed watched: what nvhealth says and when, and that it says it once.

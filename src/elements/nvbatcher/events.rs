@@ -66,8 +66,10 @@ impl NvBatcher {
 
     /// A flush of one feed: its frames go here, and the event overtakes those of the others to the feed's src pad.
     fn flush(&self, id: FeedId, begins: bool, event: gst::Event) {
-        let epoch = self.core.set_flushing(id, begins);
-        self.srcpad.push_event(FeedFlush { feed: id.0, epoch, event }.to_event());
+        // A pad that was released meanwhile has ended; see `FeedCut`.
+        if let Some(epoch) = self.core.set_flushing(id, begins) {
+            self.srcpad.push_event(FeedFlush { feed: id.0, epoch, event }.to_event());
+        }
     }
 
     pub(super) fn src_event(&self, pad: &gst::Pad, event: gst::Event) -> bool {

@@ -53,7 +53,8 @@ impl Core {
         Ok(())
     }
 
-    /// The pad of a feed is gone. If its stream had ended, what waits still goes. Otherwise its frames are dropped and
+    /// The pad of a feed is gone. If its stream had ended, what waits still goes. Otherwise, also in the middle of a
+    /// flush, which may have thrown the end away, its frames are dropped and
     /// counted wherever they are, so that none comes out when the number is in use again; then the epoch is returned
     /// that nothing from before may reach.
     pub(super) fn remove(&self, id: FeedId) -> Option<u32> {
@@ -61,10 +62,10 @@ impl Core {
         let State { former, lanes, running, .. } = &mut *state;
         let lane = lanes.get_mut(&id)?;
         lane.released = true;
-        lane.flushing = false;
+        let flushing = std::mem::take(&mut lane.flushing);
         let mut freed = VecDeque::new();
         let mut cut = None;
-        if lane.eos && *running {
+        if lane.eos && !flushing && *running {
             lane.push_event(link::feed_gone());
         } else {
             drop(former.clear(id, DropReason::Removed));
@@ -72,7 +73,7 @@ impl Core {
             drop(former.flush(id));
             lane.feed.epoch += 1;
             freed = std::mem::take(&mut lane.queue);
-            cut = (*running && lane.begun).then_some(lane.feed.epoch);
+            cut = (*running && (lane.begun || flushing)).then_some(lane.feed.epoch);
         }
         let space = Arc::clone(&lane.space);
         state.forget_released();
@@ -113,11 +114,11 @@ impl Core {
     }
 
     /// Starts or ends a flush of one feed; its waiting frames are dropped at the start. Returns how often the feed
-    /// was flushed.
-    pub(super) fn set_flushing(&self, id: FeedId, flushing: bool) -> u32 {
+    /// was flushed; `None` if it is gone.
+    pub(super) fn set_flushing(&self, id: FeedId, flushing: bool) -> Option<u32> {
         let mut state = self.state.lock();
         let State { former, lanes, finished, downstream, links, .. } = &mut *state;
-        let Some(lane) = lanes.get_mut(&id) else { return 0 };
+        let lane = lanes.get_mut(&id).filter(|lane| !lane.released)?;
         lane.flushing = flushing;
         let mut freed = VecDeque::new();
         if flushing {
@@ -136,7 +137,7 @@ impl Core {
         space.raise();
         self.work.raise();
         drop(freed);
-        epoch
+        Some(epoch)
     }
 
     /// The options of a feed may have changed: who waits for room looks again.

@@ -18,10 +18,16 @@ impl NvUnbatcher {
             // The stream of batches ends here: its feeds have their own stream-start, caps and segment.
             gst::EventView::StreamStart(_) => {
                 self.outlets.begin();
+                // A batcher that was stopped in the middle of a flush does not end it.
+                self.outlets.flushing().into_iter().for_each(|feed| self.end_flush(feed));
                 true
             }
             gst::EventView::CustomDownstreamOob(_) => {
                 if let Some(FeedCut { feed, epoch }) = FeedCut::of(&event) {
+                    // A flush that the cut crosses has no end of its own.
+                    if self.outlets.flushing().contains(&feed) {
+                        self.end_flush(feed);
+                    }
                     self.outlets.cut(feed, epoch);
                     return true;
                 }
@@ -40,10 +46,22 @@ impl NvUnbatcher {
         let FeedFlush { feed, epoch, event } = flush;
         let pad = self.obj().static_pad(&format!("src_{feed}"));
         if event.type_() == gst::EventType::FlushStart {
-            self.outlets.flush_start(feed, epoch);
-            return pad.is_none_or(|pad| pad.push_event(event));
+            let begins = self.outlets.flush_start(feed, epoch);
+            return !begins || pad.is_none_or(|pad| pad.push_event(event));
         }
-        let Some(pad) = pad else { return true };
+        if self.outlets.is_stale(feed, epoch) {
+            return true;
+        }
+        pad.is_none_or(|pad| self.flush_stop(&pad, feed, event))
+    }
+
+    fn end_flush(&self, feed: u32) {
+        if let Some(pad) = self.obj().static_pad(&format!("src_{feed}")) {
+            self.flush_stop(&pad, feed, gst::event::FlushStop::new(false));
+        }
+    }
+
+    fn flush_stop(&self, pad: &gst::Pad, feed: u32, event: gst::Event) -> bool {
         // What was on its way when the flush began has arrived, or failed to, once the lock is free.
         let _streaming = pad.stream_lock();
         let done = pad.push_event(event);

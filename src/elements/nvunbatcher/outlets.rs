@@ -14,6 +14,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+mod flush;
+
 /// How long a linked pad may be silent while other feeds flow before it gets a GAP to preroll with.
 const SILENCE: Duration = Duration::from_secs(1);
 
@@ -155,19 +157,6 @@ impl Outlets {
         }
     }
 
-    /// The batch stream has ended: so does every feed that has not.
-    pub(super) fn end_all(&self) {
-        let mut woken = Vec::new();
-        for outlet in self.0.lock().outlets.values_mut().filter(|outlet| !outlet.eos) {
-            outlet.eos = true;
-            outlet.push_event(gst::event::Eos::new());
-            woken.push(Arc::clone(&outlet.signal));
-        }
-        for signal in woken {
-            signal.raise();
-        }
-    }
-
     /// Takes what the pad pushes next.
     pub(super) fn take(&self, feed: u32, now: Monotonic) -> Parcel {
         let mut state = self.0.lock();
@@ -237,60 +226,6 @@ impl Outlets {
             outlet.links += 1;
             outlet.video_meta = None;
         }
-    }
-
-    /// A flush of one feed begins: what it has queued goes, and nothing more is pushed until it ends.
-    pub(super) fn flush_start(&self, feed: u32, epoch: u32) {
-        let mut state = self.0.lock();
-        let State { outlets, known, .. } = &mut *state;
-        known.entry(feed).or_default().flush(epoch);
-        let Some(outlet) = outlets.get_mut(&feed) else { return };
-        outlet.flushing = true;
-        let survives =
-            |parcel: &Parcel| matches!(parcel, Parcel::Event(event) if link::survives_flush(event));
-        let (kept, freed) = std::mem::take(&mut outlet.queue).into_iter().partition(survives);
-        outlet.queue = kept;
-        outlet.events = outlet.queue.len();
-        let signal = Arc::clone(&outlet.signal);
-        drop(state);
-        signal.raise();
-        discard(freed, DropReason::Flushed);
-    }
-
-    /// The flush ends: the feed flows again, also where downstream wanted no more of it.
-    pub(super) fn flush_stop(&self, feed: u32) {
-        let mut state = self.0.lock();
-        let Some(outlet) = state.outlets.get_mut(&feed) else { return };
-        outlet.flushing = false;
-        outlet.closed = None;
-        outlet.links += 1;
-        outlet.eos = false;
-        let signal = Arc::clone(&outlet.signal);
-        drop(state);
-        signal.raise();
-    }
-
-    /// A feed was cut off in mid-stream: its frames go, and its pad ends.
-    pub(super) fn cut(&self, feed: u32, epoch: u32) {
-        let mut state = self.0.lock();
-        let State { outlets, known, .. } = &mut *state;
-        known.entry(feed).or_default().cut(epoch);
-        let Some(outlet) = outlets.get_mut(&feed) else { return };
-        let is_event = |parcel: &Parcel| matches!(parcel, Parcel::Event(_));
-        let (kept, freed) = std::mem::take(&mut outlet.queue).into_iter().partition(is_event);
-        outlet.queue = kept;
-        if outlet.active && !std::mem::replace(&mut outlet.eos, true) {
-            outlet.push_event(gst::event::Eos::new());
-        }
-        let signal = Arc::clone(&outlet.signal);
-        drop(state);
-        signal.raise();
-        discard(freed, DropReason::Stale);
-    }
-
-    /// A new stream of batches begins, perhaps of another batcher.
-    pub(super) fn begin(&self) {
-        self.0.lock().known.values_mut().for_each(Known::forget_epoch);
     }
 
     /// Whether downstream of a pad reads video metas, if that is known; `learnt` makes it known.

@@ -27,10 +27,19 @@ pub(super) enum Age {
 }
 
 impl Known {
-    /// The feed was flushed for the `epoch`th time.
-    pub(super) fn flush(&mut self, epoch: u32) {
+    /// The feed was flushed for the `epoch`th time. False if it was cut off since.
+    pub(super) fn flush(&mut self, epoch: u32) -> bool {
+        if self.is_stale(epoch) {
+            return false;
+        }
         self.epoch = epoch;
         self.sticky.retain(|event| link::survives_flush(event));
+        true
+    }
+
+    /// Whether a flush of this epoch is of before the feed was cut off, or flushed anew.
+    pub(super) fn is_stale(&self, epoch: u32) -> bool {
+        epoch < self.epoch
     }
 
     /// The feed was cut off, and what it sent before `epoch` with it.

@@ -1,0 +1,91 @@
+//! Flushes, cuts and ends: what overtakes the frames on their way, and what it may not undo.
+
+use super::{Outlets, Parcel, State, discard};
+use crate::batch::DropReason;
+use crate::elements::link;
+use crate::elements::nvunbatcher::sticky::Known;
+use std::sync::Arc;
+
+impl Outlets {
+    /// The batch stream has ended: so does every feed that has not.
+    pub(in crate::elements::nvunbatcher) fn end_all(&self) {
+        let mut woken = Vec::new();
+        for outlet in self.0.lock().outlets.values_mut().filter(|outlet| !outlet.eos) {
+            outlet.eos = true;
+            outlet.push_event(gst::event::Eos::new());
+            woken.push(Arc::clone(&outlet.signal));
+        }
+        for signal in woken {
+            signal.raise();
+        }
+    }
+
+    /// A flush of one feed begins: what it has queued goes, and nothing more is pushed until it ends. False if it is
+    /// that of a pad which was released meanwhile: nobody would end it.
+    pub(in crate::elements::nvunbatcher) fn flush_start(&self, feed: u32, epoch: u32) -> bool {
+        let mut state = self.0.lock();
+        let State { outlets, known, .. } = &mut *state;
+        if !known.entry(feed).or_default().flush(epoch) {
+            return false;
+        }
+        let Some(outlet) = outlets.get_mut(&feed) else { return true };
+        outlet.flushing = true;
+        let survives =
+            |parcel: &Parcel| matches!(parcel, Parcel::Event(event) if link::survives_flush(event));
+        let (kept, freed) = std::mem::take(&mut outlet.queue).into_iter().partition(survives);
+        outlet.queue = kept;
+        outlet.events = outlet.queue.len();
+        let signal = Arc::clone(&outlet.signal);
+        drop(state);
+        signal.raise();
+        discard(freed, DropReason::Flushed);
+        true
+    }
+
+    /// Whether the feed has been cut off since its flush of this epoch began.
+    pub(in crate::elements::nvunbatcher) fn is_stale(&self, feed: u32, epoch: u32) -> bool {
+        self.0.lock().known.get(&feed).is_some_and(|known| known.is_stale(epoch))
+    }
+
+    /// The feeds whose flush has begun and not ended.
+    pub(in crate::elements::nvunbatcher) fn flushing(&self) -> Vec<u32> {
+        let state = self.0.lock();
+        state.outlets.iter().filter(|(_, outlet)| outlet.flushing).map(|(feed, _)| *feed).collect()
+    }
+
+    /// The flush ends: the feed flows again, also where downstream wanted no more of it.
+    pub(in crate::elements::nvunbatcher) fn flush_stop(&self, feed: u32) {
+        let mut state = self.0.lock();
+        let Some(outlet) = state.outlets.get_mut(&feed) else { return };
+        outlet.flushing = false;
+        outlet.closed = None;
+        outlet.links += 1;
+        outlet.eos = false;
+        let signal = Arc::clone(&outlet.signal);
+        drop(state);
+        signal.raise();
+    }
+
+    /// A feed was cut off in mid-stream: its frames go, and its pad ends.
+    pub(in crate::elements::nvunbatcher) fn cut(&self, feed: u32, epoch: u32) {
+        let mut state = self.0.lock();
+        let State { outlets, known, .. } = &mut *state;
+        known.entry(feed).or_default().cut(epoch);
+        let Some(outlet) = outlets.get_mut(&feed) else { return };
+        let is_event = |parcel: &Parcel| matches!(parcel, Parcel::Event(_));
+        let (kept, freed) = std::mem::take(&mut outlet.queue).into_iter().partition(is_event);
+        outlet.queue = kept;
+        if outlet.active && !std::mem::replace(&mut outlet.eos, true) {
+            outlet.push_event(gst::event::Eos::new());
+        }
+        let signal = Arc::clone(&outlet.signal);
+        drop(state);
+        signal.raise();
+        discard(freed, DropReason::Stale);
+    }
+
+    /// A new stream of batches begins, perhaps of another batcher.
+    pub(in crate::elements::nvunbatcher) fn begin(&self) {
+        self.0.lock().known.values_mut().for_each(Known::forget_epoch);
+    }
+}

@@ -1,0 +1,255 @@
+//! Flushes, releases, ends and new beginnings that cross each other on their way.
+
+use crate::support::frames::Painter;
+use crate::support::rig::Rig;
+use crate::support::{PATIENCE, assert_ledger, eventually, facts, launch, wait_for_eos};
+use gst::prelude::*;
+use gst_video::VideoFormat;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+fn grey() -> Painter {
+    Painter::new(VideoFormat::Gray8, 64, 64)
+}
+
+/// A rig with `feeds` feeds, playing, and a pad of our own in the place of every source.
+fn rig(feeds: u32) -> (Rig, Vec<gst::Pad>) {
+    let mut rig = Rig::new();
+    for _ in 0..feeds {
+        rig.add_feed(&grey().caps(), false);
+    }
+    let pads = (0..feeds as usize).map(|feed| {
+        let source = &rig.feeds[feed].source;
+        let own = source.static_pad("src").expect("a pad");
+        own.unlink(&rig.feeds[feed].sink_pad).expect("they were linked");
+        source.set_locked_state(true);
+        link(&rig.feeds[feed].sink_pad)
+    });
+    let pads = pads.collect();
+    rig.play();
+    (rig, pads)
+}
+
+fn link(sink_pad: &gst::Pad) -> gst::Pad {
+    let pad = gst::Pad::builder(gst::PadDirection::Src).build();
+    pad.set_active(true).expect("it activates");
+    pad.link(sink_pad).expect("they link");
+    pad
+}
+
+fn begin(pad: &gst::Pad, stream: &str) {
+    pad.push_event(gst::event::StreamStart::new(stream));
+    pad.push_event(gst::event::Caps::new(&grey().caps()));
+    segment(pad);
+}
+
+fn segment(pad: &gst::Pad) {
+    pad.push_event(gst::event::Segment::new(&gst::FormattedSegment::<gst::ClockTime>::new()));
+}
+
+fn flush(pad: &gst::Pad) {
+    pad.push_event(gst::event::FlushStart::new());
+    pad.push_event(gst::event::FlushStop::new(false));
+}
+
+fn push(pad: &gst::Pad) -> Result<gst::FlowSuccess, gst::FlowError> {
+    let mut frame = grey().paint(0, 255);
+    frame.get_mut().expect("one owner").set_pts(gst::ClockTime::SECOND);
+    pad.push(frame)
+}
+
+/// A new pad of our own on a newly requested pad of a feed that was released.
+fn request(rig: &Rig, feed: u32) -> gst::Pad {
+    link(&rig.batcher.request_pad_simple(&format!("sink_{feed}")).expect("a pad that was released"))
+}
+
+fn release(rig: &Rig, feed: u32) {
+    let pad = rig.batcher.static_pad(&format!("sink_{feed}")).expect("a pad");
+    rig.batcher.release_request_pad(&pad);
+}
+
+/// The sink of a feed, once it takes the new stream: one that has ended gives nothing at once.
+fn pull(rig: &Rig, feed: usize) -> gst::Sample {
+    eventually("the sink takes the stream", || rig.feeds[feed].sink.is_eos(), |is_eos| !is_eos);
+    rig.pull(feed)
+}
+
+fn await_end(rig: &Rig, feed: usize) {
+    eventually("the feed ends", || rig.feeds[feed].sink.is_eos(), |is_eos| *is_eos);
+}
+
+/// Holds the first event of a kind at the sink pad of the un-batcher, and whatever comes behind it. The receiver hears
+/// when it is there; a word to the sender, or its end, lets it go.
+fn hold_event(rig: &Rig, kind: gst::EventType) -> (Receiver<()>, Sender<()>) {
+    let (arrived, arrives) = channel();
+    let (go, goes) = channel::<()>();
+    let goes = Mutex::new(Some(goes));
+    let pad = rig.unbatcher.static_pad("sink").expect("a pad");
+    pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
+        if info.event().is_some_and(|event| event.type_() == kind) {
+            let goes = goes.lock().expect("nobody panics").take();
+            if let Some(goes) = goes {
+                arrived.send(()).ok();
+                goes.recv().ok();
+            }
+        }
+        gst::PadProbeReturn::Ok
+    });
+    (arrives, go)
+}
+
+/// The sum of a counter of all pads of the un-batcher.
+fn stat_of_pads(rig: &Rig, field: &str) -> u64 {
+    let stats = rig.unbatcher.property::<gst::Structure>("stats");
+    let pads = stats.get::<gst::Array>("pads").expect("an array");
+    let of = |pad: &glib::SendValue| pad.get::<gst::Structure>().expect("a structure").get::<u64>(field);
+    pads.as_slice().iter().map(|pad| of(pad).expect("a counter")).sum()
+}
+
+const TWO_FEEDS: &str = "nvbatcher name=b ! nvunbatcher name=u \
+     videotestsrc num-buffers=90 ! video/x-raw,width=64,height=64 ! b.sink_0  u.src_0 ! fakesink name=s async=false \
+     videotestsrc num-buffers=90 ! video/x-raw,width=64,height=64 ! b.sink_1  u.src_1 ! fakesink async=false";
+
+/// Does something once in a streaming thread: that which pushes the fifth buffer through a pad.
+fn once_in_the_thread_of(pad: &gst::Pad, act: impl Fn(&gst::Pad) + Send + Sync + 'static) {
+    let count = AtomicU32::new(0);
+    pad.add_probe(gst::PadProbeType::BUFFER, move |pad, _| {
+        if count.fetch_add(1, Ordering::Relaxed) == 5 {
+            act(pad);
+        }
+        gst::PadProbeReturn::Ok
+    });
+}
+
+fn seek() -> gst::Event {
+    let (set, none) = (gst::SeekType::Set, gst::SeekType::None);
+    gst::event::Seek::new(1.0, gst::SeekFlags::FLUSH, set, gst::ClockTime::ZERO, none, gst::ClockTime::NONE)
+}
+
+#[test]
+fn a_pad_released_in_mid_flush_ends_its_feed_and_the_next_one_flows() {
+    for ends_first in [false, true] {
+        let (rig, pads) = rig(2);
+        begin(&pads[0], "one");
+        push(&pads[0]).expect("it flows");
+        pull(&rig, 0);
+        if ends_first {
+            pads[0].push_event(gst::event::Eos::new());
+            await_end(&rig, 0);
+        }
+        pads[0].push_event(gst::event::FlushStart::new());
+        release(&rig, 0);
+        await_end(&rig, 0);
+        let pad = request(&rig, 0);
+        begin(&pad, "two");
+        push(&pad).expect("it flows");
+        assert_eq!(facts(&pull(&rig, 0)).seq, 1);
+        rig.stop();
+        assert_ledger(&rig.batcher);
+    }
+}
+
+#[test]
+fn a_batcher_that_restarts_alone_in_mid_flush_flows_again() {
+    let (rig, pads) = rig(1);
+    begin(&pads[0], "one");
+    push(&pads[0]).expect("it flows");
+    pull(&rig, 0);
+    pads[0].push_event(gst::event::FlushStart::new());
+    rig.batcher.set_state(gst::State::Ready).expect("it stops");
+    rig.batcher.set_state(gst::State::Playing).expect("it plays");
+    pads[0].set_active(false).expect("it stops");
+    pads[0].set_active(true).expect("it starts");
+    begin(&pads[0], "two");
+    push(&pads[0]).expect("it flows");
+    assert_eq!(facts(&pull(&rig, 0)).seq, 1);
+}
+
+#[test]
+fn pads_can_be_released_from_any_streaming_thread() {
+    let releases = [("u", "src_0"), ("b", "sink_0")];
+    for (element, pad) in [("u", "src_0"), ("u", "src_1"), ("u", "sink"), ("b", "src"), ("b", "sink_0")] {
+        for (owner, released) in releases {
+            let pipeline = launch(TWO_FEEDS);
+            let owner = pipeline.by_name(owner).expect("it is there");
+            let released = owner.static_pad(released).expect("a pad");
+            let at = pipeline.by_name(element).and_then(|element| element.static_pad(pad)).expect("a pad");
+            let (done, is_done) = channel();
+            once_in_the_thread_of(&at, move |_| {
+                owner.release_request_pad(&released);
+                done.send(()).ok();
+            });
+            pipeline.set_state(gst::State::Playing).expect("it plays");
+            is_done.recv_timeout(PATIENCE.into()).expect("it returns");
+            pipeline.set_state(gst::State::Null).expect("it stops");
+            assert_ledger(&pipeline.by_name("b").expect("b"));
+        }
+    }
+}
+
+#[test]
+fn segment_seeks_without_a_flush_and_backward_play_to_their_end() {
+    let pipeline = launch(&TWO_FEEDS.replace("num-buffers=90", ""));
+    pipeline.set_state(gst::State::Paused).expect("it starts");
+    let bus = pipeline.bus().expect("a bus");
+    let (set, flush, segment) = (gst::SeekType::Set, gst::SeekFlags::FLUSH, gst::SeekFlags::SEGMENT);
+    let (start, stop) = (gst::ClockTime::ZERO, gst::ClockTime::from_mseconds(300));
+    for (rate, flags) in [(1.0, flush | segment), (1.0, segment), (-1.0, segment), (-1.0, flush | segment)] {
+        pipeline.seek(rate, flags, set, start, set, stop).expect("it seeks");
+        pipeline.set_state(gst::State::Playing).expect("it plays");
+        bus.timed_pop_filtered(PATIENCE, &[gst::MessageType::SegmentDone]).expect("the segment is done");
+    }
+    pipeline.seek(1.0, gst::SeekFlags::empty(), set, start, set, stop).expect("it seeks");
+    wait_for_eos(&pipeline);
+    assert_ledger(&pipeline.by_name("b").expect("b"));
+    pipeline.set_state(gst::State::Null).expect("it stops");
+}
+
+#[test]
+fn two_un_batchers_behind_a_tee_both_end_and_seeks_reach_both() {
+    let pipeline = launch(
+        "nvbatcher name=b ! tee name=t ! queue ! nvunbatcher name=u  t. ! queue ! nvunbatcher name=w \
+         videotestsrc num-buffers=90 ! b.sink_0  u.src_0 ! fakesink name=s async=false \
+         w.src_0 ! fakesink async=false",
+    );
+    let consumer = pipeline.by_name("s").and_then(|sink| sink.static_pad("sink")).expect("a pad");
+    once_in_the_thread_of(&consumer, |pad| {
+        pad.push_event(seek());
+    });
+    pipeline.set_state(gst::State::Playing).expect("it plays");
+    wait_for_eos(&pipeline);
+    pipeline.set_state(gst::State::Null).expect("it stops");
+    assert_ledger(&pipeline.by_name("b").expect("b"));
+}
+
+#[test]
+fn states_that_change_while_feeds_are_sought_leave_nothing_stuck() {
+    let pipeline = launch(&TWO_FEEDS.replace("num-buffers=90", ""));
+    let consumer = pipeline.by_name("s").and_then(|sink| sink.static_pad("sink")).expect("a pad");
+    let (over, is_over) = channel::<()>();
+    std::thread::scope(|scope| {
+        let seeks = move || {
+            while is_over.try_recv() != Err(std::sync::mpsc::TryRecvError::Disconnected) {
+                consumer.push_event(seek());
+            }
+        };
+        let seeking = std::thread::Builder::new().spawn_scoped(scope, seeks).expect("a thread");
+        for _ in 0..30 {
+            for state in [gst::State::Playing, gst::State::Paused, gst::State::Ready] {
+                pipeline.set_state(state).expect("it changes");
+            }
+        }
+        drop(over);
+        seeking.join().expect("it ends");
+    });
+    let consumer = pipeline.by_name("s").and_then(|sink| sink.static_pad("sink")).expect("a pad");
+    let (flows, flowing) = channel();
+    once_in_the_thread_of(&consumer, move |_| {
+        flows.send(()).ok();
+    });
+    pipeline.set_state(gst::State::Playing).expect("it plays");
+    flowing.recv_timeout(PATIENCE.into()).expect("it flows");
+    pipeline.set_state(gst::State::Null).expect("it stops");
+    assert_ledger(&pipeline.by_name("b").expect("b"));
+}
