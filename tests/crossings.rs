@@ -151,6 +151,46 @@ fn a_pad_released_in_mid_flush_ends_its_feed_and_the_next_one_flows() {
 }
 
 #[test]
+fn the_end_of_all_that_a_flush_overtakes_does_not_end_the_flushed_feed() {
+    let (rig, pads) = rig(1);
+    begin(&pads[0], "one");
+    push(&pads[0]).expect("it flows");
+    pull(&rig, 0);
+    let (arrives, go) = hold_event(&rig, gst::EventType::Eos);
+    pads[0].push_event(gst::event::Eos::new());
+    await_end(&rig, 0);
+    arrives.recv_timeout(PATIENCE.into()).expect("the batches end too");
+    flush(&pads[0]);
+    segment(&pads[0]);
+    drop(go);
+    push(&pads[0]).expect("it flows again");
+    assert_eq!(facts(&pull(&rig, 0)).seq, 1);
+    pads[0].push_event(gst::event::Eos::new());
+    await_end(&rig, 0);
+}
+
+#[test]
+fn batches_do_not_end_in_the_middle_of_a_flush() {
+    let (rig, pads) = rig(1);
+    begin(&pads[0], "one");
+    push(&pads[0]).expect("it flows");
+    pull(&rig, 0);
+    let held = rig.hold_batches();
+    push(&pads[0]).expect("room for a frame");
+    pads[0].push_event(gst::event::Eos::new());
+    pads[0].push_event(gst::event::FlushStart::new());
+    held.release();
+    let ends = rig.pipeline.bus().expect("a bus");
+    pads[0].push_event(gst::event::FlushStop::new(false));
+    segment(&pads[0]);
+    for _ in 0..3 {
+        push(&pads[0]).expect("it flows again");
+        pull(&rig, 0);
+    }
+    assert!(ends.pop_filtered(&[gst::MessageType::Eos]).is_none());
+}
+
+#[test]
 fn a_batcher_that_restarts_alone_in_mid_flush_flows_again() {
     let (rig, pads) = rig(1);
     begin(&pads[0], "one");

@@ -307,11 +307,11 @@ impl State {
         self.downstream.map_err(Refused::Downstream)
     }
 
-    /// Every feed there is has ended and left nothing behind.
+    /// Every feed there is has ended and left nothing behind. One that is being flushed begins anew.
     fn all_ended(&self) -> bool {
         !self.finished
             && !self.lanes.is_empty()
-            && self.lanes.values().all(|lane| lane.eos && lane.queue.is_empty())
+            && self.lanes.values().all(|lane| lane.eos && !lane.flushing && lane.queue.is_empty())
     }
 
     /// The events that wait at the head of any queue: they need no batch.

@@ -73,7 +73,7 @@ impl Core {
             drop(former.flush(id));
             lane.feed.epoch += 1;
             freed = std::mem::take(&mut lane.queue);
-            cut = (*running && (lane.begun || flushing)).then_some(lane.feed.epoch);
+            cut = (*running && (lane.begun || lane.flushed)).then_some(lane.feed.epoch);
         }
         let space = Arc::clone(&lane.space);
         state.forget_released();

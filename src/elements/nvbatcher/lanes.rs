@@ -31,6 +31,8 @@ pub(super) struct Lane {
     pub(super) queue: VecDeque<Queued>,
     pub(super) space: Arc<Signal>,
     pub(super) flushing: bool,
+    /// It was flushed, so that downstream waits for more of it.
+    pub(super) flushed: bool,
     pub(super) eos: bool,
     /// A stream has begun, so that one must end.
     pub(super) begun: bool,
@@ -46,6 +48,7 @@ impl Lane {
             queue: VecDeque::new(),
             space: Arc::default(),
             flushing: false,
+            flushed: false,
             eos: false,
             begun: false,
             released: false,
@@ -80,6 +83,7 @@ impl Lane {
     /// What goes when a flush begins.
     pub(super) fn flush(&mut self) -> VecDeque<Queued> {
         self.feed.epoch += 1;
+        self.flushed = true;
         self.take_out(link::survives_flush)
     }
 

@@ -14,6 +14,8 @@ pub(super) struct Known {
     epoch: u32,
     /// What was sent in earlier epochs is of a feed that is gone.
     first_epoch: u32,
+    /// It was flushed, and nothing from after that has come: an end of all batches is of before the flush.
+    pub(super) restarts: bool,
 }
 
 /// What to do with an item of a feed.
@@ -33,6 +35,7 @@ impl Known {
             return false;
         }
         self.epoch = epoch;
+        self.restarts = true;
         self.sticky.retain(|event| link::survives_flush(event));
         true
     }
@@ -44,7 +47,7 @@ impl Known {
 
     /// The feed was cut off, and what it sent before `epoch` with it.
     pub(super) fn cut(&mut self, epoch: u32) {
-        *self = Self { sticky: Vec::new(), epoch, first_epoch: epoch };
+        *self = Self { epoch, first_epoch: epoch, ..Self::default() };
     }
 
     /// How old is what was sent in `epoch`.
@@ -55,6 +58,7 @@ impl Known {
         } else if epoch < self.epoch {
             Age::Flushed
         } else {
+            self.restarts = false;
             Age::Current
         }
     }

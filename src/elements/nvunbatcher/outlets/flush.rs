@@ -7,14 +7,21 @@ use crate::elements::nvunbatcher::sticky::Known;
 use std::sync::Arc;
 
 impl Outlets {
-    /// The batch stream has ended: so does every feed that has not.
+    /// The batch stream has ended: so does every feed that has not, but for those that began anew by a flush which
+    /// overtook this end.
     pub(in crate::elements::nvunbatcher) fn end_all(&self) {
         let mut woken = Vec::new();
-        for outlet in self.0.lock().outlets.values_mut().filter(|outlet| !outlet.eos) {
+        let mut state = self.0.lock();
+        let State { outlets, known, .. } = &mut *state;
+        for (feed, outlet) in outlets {
+            if outlet.eos || known.get(feed).is_some_and(|known| known.restarts) {
+                continue;
+            }
             outlet.eos = true;
             outlet.push_event(gst::event::Eos::new());
             woken.push(Arc::clone(&outlet.signal));
         }
+        drop(state);
         for signal in woken {
             signal.raise();
         }
