@@ -191,6 +191,39 @@ fn batches_do_not_end_in_the_middle_of_a_flush() {
 }
 
 #[test]
+fn a_feed_that_was_flushed_before_it_began_and_left_flows_when_it_comes_back() {
+    let (rig, pads) = rig(2);
+    begin(&pads[1], "other");
+    push(&pads[1]).expect("it flows");
+    pull(&rig, 1);
+    flush(&pads[0]);
+    release(&rig, 0);
+    await_end(&rig, 0);
+    let pad = request(&rig, 0);
+    begin(&pad, "one");
+    push(&pad).expect("it flows");
+    assert_eq!(facts(&pull(&rig, 0)).session, 0);
+}
+
+#[test]
+fn a_feed_that_was_forgotten_flows_when_it_comes_back() {
+    let (rig, pads) = rig(1);
+    begin(&pads[0], "one");
+    push(&pads[0]).expect("it flows");
+    pull(&rig, 0);
+    release(&rig, 0);
+    for feed in 1..=4100 {
+        let pad = request(&rig, feed);
+        pad.push_event(gst::event::StreamStart::new("passing"));
+        release(&rig, feed);
+    }
+    let pad = request(&rig, 0);
+    begin(&pad, "two");
+    push(&pad).expect("it flows");
+    pull(&rig, 0);
+}
+
+#[test]
 fn a_batcher_that_restarts_alone_in_mid_flush_flows_again() {
     let (rig, pads) = rig(1);
     begin(&pads[0], "one");

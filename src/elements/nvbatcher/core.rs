@@ -59,6 +59,9 @@ pub(super) struct State {
     pub(super) lanes: BTreeMap<FeedId, Lane>,
     /// Feeds that were here.
     pub(super) memory: BTreeMap<FeedId, Memory>,
+    /// The highest epoch of a feed that is not remembered: one that comes back must not fall behind what downstream
+    /// has seen of it.
+    pub(super) forgotten_epoch: u32,
     next_frame: u64,
     pub(super) running: bool,
     /// EOS has gone out and nothing has come since.
@@ -87,6 +90,7 @@ impl Default for Core {
             former,
             lanes: BTreeMap::new(),
             memory: BTreeMap::new(),
+            forgotten_epoch: 0,
             next_frame: 0,
             running: false,
             finished: false,

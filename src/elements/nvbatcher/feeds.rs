@@ -28,7 +28,7 @@ impl Core {
     /// If the feed exists.
     pub(super) fn add(&self, id: FeedId, name: Arc<str>, options: FeedOptions) -> Result<(), String> {
         let mut state = self.state.lock();
-        let State { former, lanes, memory, .. } = &mut *state;
+        let State { former, lanes, memory, forgotten_epoch, .. } = &mut *state;
         if let Some(lane) = lanes.get_mut(&id) {
             if !lane.released {
                 return Err(format!("feed {id} exists already"));
@@ -45,7 +45,7 @@ impl Core {
             id,
             name,
             session: past.map_or(0, |past| past.session + 1),
-            epoch: past.map_or(0, |past| past.epoch),
+            epoch: past.map_or(*forgotten_epoch, |past| past.epoch),
         };
         lanes.insert(id, Lane::new(feed, options));
         drop(state);
@@ -152,20 +152,25 @@ impl Core {
 impl State {
     /// Forgets the feeds whose pad is gone and that have nothing left to send.
     pub(super) fn forget_released(&mut self) {
-        let Self { former, lanes, memory, .. } = self;
+        let Self { former, lanes, memory, forgotten_epoch, .. } = self;
         lanes.retain(|id, lane| {
             if !lane.released || !lane.queue.is_empty() {
                 return true;
             }
             let next_seq = former.feed_snapshot(*id).map_or(0, |feed| feed.next_seq);
             drop(former.remove_feed(*id));
-            if memory.len() >= MOST_REMEMBERED && !memory.contains_key(id) {
-                memory.pop_first();
+            if memory.len() >= MOST_REMEMBERED
+                && !memory.contains_key(id)
+                && let Some((_, old)) = memory.pop_first()
+            {
+                *forgotten_epoch = old.epoch.max(*forgotten_epoch);
             }
             // A feed whose stream never began has had no session.
             let session = lane.feed.session.wrapping_sub(u32::from(!lane.begun));
             if lane.begun || lane.feed.session > 0 {
                 memory.insert(*id, Memory { session, next_seq, epoch: lane.feed.epoch });
+            } else {
+                *forgotten_epoch = lane.feed.epoch.max(*forgotten_epoch);
             }
             false
         });
