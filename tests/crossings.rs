@@ -224,6 +224,29 @@ fn a_feed_that_was_forgotten_flows_when_it_comes_back() {
 }
 
 #[test]
+fn the_end_of_a_released_feed_is_its_last_word_although_it_overtakes_the_start_of_the_batches() {
+    let (rig, pads) = rig(2);
+    let (arrives, go) = hold_event(&rig, gst::EventType::StreamStart);
+    for pad in &pads {
+        begin(pad, "one");
+        push(pad).expect("room for a frame");
+    }
+    arrives.recv_timeout(PATIENCE.into()).expect("the batches begin");
+    release(&rig, 0);
+    await_end(&rig, 0);
+    drop(go);
+    // Whatever was on its way before this has arrived.
+    for _ in 0..4 {
+        push(&pads[1]).expect("it flows");
+        pull(&rig, 1);
+    }
+    eventually("all is pushed", || stat_of_pads(&rig, "queued"), |queued| *queued == 0);
+    let src = rig.unbatcher.static_pad("src_0").expect("a pad");
+    drop(src.stream_lock());
+    assert!(rig.feeds[0].sink.is_eos(), "something came behind the end");
+}
+
+#[test]
 fn a_batcher_that_restarts_alone_in_mid_flush_flows_again() {
     let (rig, pads) = rig(1);
     begin(&pads[0], "one");

@@ -186,6 +186,28 @@ fn copy_answer(answer: &gst::QueryRef, query: &mut gst::QueryRef) -> bool {
     true
 }
 
+/// Who a batcher is in the ids of its streams: epochs of feeds mean something between streams of one batcher only.
+#[derive(Debug)]
+pub(super) struct BatcherName(glib::GString);
+
+impl Default for BatcherName {
+    fn default() -> Self {
+        Self(glib::uuid_string_random())
+    }
+}
+
+impl BatcherName {
+    /// The id of another stream of batches.
+    pub(super) fn stream_id(&self) -> String {
+        format!("nvbatcher/{}/{}", self.0, glib::uuid_string_random())
+    }
+
+    /// What the ids of all streams of a batcher begin with.
+    pub(super) fn of(stream_id: &str) -> &str {
+        stream_id.rsplit_once('/').map_or(stream_id, |(batcher, _)| batcher)
+    }
+}
+
 /// Whether a flush may not throw this queued event away: nobody would send it again.
 pub(super) fn survives_flush(event: &gst::EventRef) -> bool {
     event.is_sticky() && !matches!(event.type_(), gst::EventType::Segment | gst::EventType::Eos)
@@ -248,6 +270,15 @@ mod tests {
         assert!(copy_answer(&answer, &mut query));
         assert_eq!(query.result(), gst::ClockTime::from_seconds(5).into());
         assert!(answer_feed_query(&mut query, |_, _| true).is_none());
+    }
+
+    #[test]
+    fn streams_of_one_batcher_are_told_from_those_of_another() {
+        let (one, other) = (BatcherName::default(), BatcherName::default());
+        let (first, second, third) = (one.stream_id(), one.stream_id(), other.stream_id());
+        assert_ne!(first, second);
+        assert_eq!(BatcherName::of(&first), BatcherName::of(&second));
+        assert_ne!(BatcherName::of(&first), BatcherName::of(&third));
     }
 
     #[test]

@@ -86,6 +86,8 @@ pub struct NvBatcher {
     pub(super) answered_latency: Mutex<Option<Latency>>,
     pub(super) health: HealthReporter,
     pub(super) core: Arc<Core>,
+    /// What the streams of this batcher have in common, and no other has.
+    name: link::BatcherName,
     pub(super) srcpad: gst::Pad,
 }
 
@@ -121,6 +123,7 @@ impl ObjectSubclass for NvBatcher {
             answered_latency: Mutex::default(),
             health: HealthReporter::default(),
             core: Arc::default(),
+            name: link::BatcherName::default(),
             srcpad,
         }
     }
@@ -328,7 +331,7 @@ impl NvBatcher {
             return;
         }
         // A stream of many streams: there is no one upstream id to derive its own from.
-        let id = format!("nvbatcher/{}", glib::uuid_string_random());
+        let id = self.name.stream_id();
         self.srcpad.push_event(gst::event::StreamStart::builder(&id).group_id(gst::GroupId::next()).build());
         let most = i32::try_from(lock(&self.settings).max_batch_size).unwrap_or(i32::MAX);
         let caps = gst::Caps::builder(meta::CAPS_NAME).field(meta::CAPS_MAX_BATCH_SIZE, most).build();

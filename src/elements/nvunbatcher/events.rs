@@ -16,8 +16,8 @@ impl NvUnbatcher {
                 true
             }
             // The stream of batches ends here: its feeds have their own stream-start, caps and segment.
-            gst::EventView::StreamStart(_) => {
-                self.outlets.begin();
+            gst::EventView::StreamStart(start) => {
+                self.outlets.begin(link::BatcherName::of(start.stream_id()));
                 // A batcher that was stopped in the middle of a flush does not end it.
                 self.outlets.flushing().into_iter().for_each(|feed| self.end_flush(feed));
                 true

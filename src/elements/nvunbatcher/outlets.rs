@@ -60,6 +60,8 @@ struct Outlet {
 struct State {
     outlets: BTreeMap<u32, Outlet>,
     known: BTreeMap<u32, Known>,
+    /// Whose batches come in.
+    batcher: Option<String>,
     flowing_since: Option<Monotonic>,
     unlinked: u64,
 }
@@ -135,6 +137,7 @@ impl Outlets {
     pub(super) fn reset(&self) {
         let mut state = self.0.lock();
         state.flowing_since = None;
+        state.batcher = None;
         let forgotten = std::mem::take(&mut state.known);
         drop(state);
         drop(forgotten);

@@ -67,6 +67,7 @@ impl Known {
     pub(super) fn forget_epoch(&mut self) {
         self.epoch = 0;
         self.first_epoch = 0;
+        self.restarts = false;
     }
 }
 

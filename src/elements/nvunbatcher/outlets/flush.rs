@@ -9,7 +9,7 @@ use std::sync::Arc;
 impl Outlets {
     /// The batch stream has ended: so does every feed that has not, but for those that began anew by a flush which
     /// overtook this end.
-    pub(in crate::elements::nvunbatcher) fn end_all(&self) {
+    pub(in super::super) fn end_all(&self) {
         let mut woken = Vec::new();
         let mut state = self.0.lock();
         let State { outlets, known, .. } = &mut *state;
@@ -29,7 +29,7 @@ impl Outlets {
 
     /// A flush of one feed begins: what it has queued goes, and nothing more is pushed until it ends. False if it is
     /// that of a pad which was released meanwhile: nobody would end it.
-    pub(in crate::elements::nvunbatcher) fn flush_start(&self, feed: u32, epoch: u32) -> bool {
+    pub(in super::super) fn flush_start(&self, feed: u32, epoch: u32) -> bool {
         let mut state = self.0.lock();
         let State { outlets, known, .. } = &mut *state;
         if !known.entry(feed).or_default().flush(epoch) {
@@ -50,18 +50,18 @@ impl Outlets {
     }
 
     /// Whether the feed has been cut off since its flush of this epoch began.
-    pub(in crate::elements::nvunbatcher) fn is_stale(&self, feed: u32, epoch: u32) -> bool {
+    pub(in super::super) fn is_stale(&self, feed: u32, epoch: u32) -> bool {
         self.0.lock().known.get(&feed).is_some_and(|known| known.is_stale(epoch))
     }
 
     /// The feeds whose flush has begun and not ended.
-    pub(in crate::elements::nvunbatcher) fn flushing(&self) -> Vec<u32> {
+    pub(in super::super) fn flushing(&self) -> Vec<u32> {
         let state = self.0.lock();
         state.outlets.iter().filter(|(_, outlet)| outlet.flushing).map(|(feed, _)| *feed).collect()
     }
 
     /// The flush ends: the feed flows again, also where downstream wanted no more of it.
-    pub(in crate::elements::nvunbatcher) fn flush_stop(&self, feed: u32) {
+    pub(in super::super) fn flush_stop(&self, feed: u32) {
         let mut state = self.0.lock();
         let Some(outlet) = state.outlets.get_mut(&feed) else { return };
         outlet.flushing = false;
@@ -74,7 +74,7 @@ impl Outlets {
     }
 
     /// A feed was cut off in mid-stream: its frames go, and its pad ends.
-    pub(in crate::elements::nvunbatcher) fn cut(&self, feed: u32, epoch: u32) {
+    pub(in super::super) fn cut(&self, feed: u32, epoch: u32) {
         let mut state = self.0.lock();
         let State { outlets, known, .. } = &mut *state;
         known.entry(feed).or_default().cut(epoch);
@@ -91,8 +91,15 @@ impl Outlets {
         discard(freed, DropReason::Stale);
     }
 
-    /// A new stream of batches begins, perhaps of another batcher.
-    pub(in crate::elements::nvunbatcher) fn begin(&self) {
-        self.0.lock().known.values_mut().for_each(Known::forget_epoch);
+    /// A new stream of batches begins. One of another batcher has nothing to do with what came before; one of the same
+    /// goes on counting epochs, and a flush or a cut of its feeds may have overtaken this start.
+    pub(in super::super) fn begin(&self, batcher: &str) {
+        let mut state = self.0.lock();
+        if state.batcher.as_deref() == Some(batcher) {
+            return;
+        }
+        if state.batcher.replace(batcher.to_owned()).is_some() {
+            state.known.values_mut().for_each(Known::forget_epoch);
+        }
     }
 }
