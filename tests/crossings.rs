@@ -247,6 +247,47 @@ fn the_end_of_a_released_feed_is_its_last_word_although_it_overtakes_the_start_o
 }
 
 #[test]
+fn a_feed_whose_consumer_wanted_no_more_flows_again_with_a_new_stream_and_with_new_caps() {
+    for feeds in [1, 2] {
+        for error in [gst::FlowError::Eos, gst::FlowError::NotNegotiated] {
+            let (rig, pads) = rig(feeds);
+            let left = AtomicU32::new(1);
+            let sink_pad = rig.feeds[0].sink.static_pad("sink").expect("a pad");
+            let (refused, refusal) = channel();
+            sink_pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+                if left
+                    .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
+                    .is_err()
+                {
+                    return gst::PadProbeReturn::Ok;
+                }
+                info.flow_res = Err(error);
+                refused.send(()).ok();
+                gst::PadProbeReturn::Handled
+            });
+            begin(&pads[0], "one");
+            push(&pads[0]).expect("room for a frame");
+            refusal.recv_timeout(PATIENCE.into()).expect("it is refused");
+            if feeds == 1 {
+                let mut pushes = std::iter::repeat_with(|| push(&pads[0]));
+                assert_eq!(pushes.find_map(Result::err), Some(error));
+            }
+            if error == gst::FlowError::Eos {
+                pads[0].push_event(gst::event::Eos::new());
+                await_end(&rig, 0);
+                begin(&pads[0], "two");
+            } else {
+                let mut caps = grey().caps();
+                caps.make_mut().set("framerate", gst::Fraction::new(25, 1));
+                pads[0].push_event(gst::event::Caps::new(&caps));
+            }
+            push(&pads[0]).expect("it flows again");
+            pull(&rig, 0);
+        }
+    }
+}
+
+#[test]
 fn a_batcher_that_restarts_alone_in_mid_flush_flows_again() {
     let (rig, pads) = rig(1);
     begin(&pads[0], "one");

@@ -208,6 +208,12 @@ impl BatcherName {
     }
 }
 
+/// Whether what downstream said of a feed before this event does not hold behind it: it was of another stream, or of
+/// other caps.
+pub(super) fn reopens(event: &gst::EventRef) -> bool {
+    matches!(event.type_(), gst::EventType::StreamStart | gst::EventType::Caps)
+}
+
 /// Whether a flush may not throw this queued event away: nobody would send it again.
 pub(super) fn survives_flush(event: &gst::EventRef) -> bool {
     event.is_sticky() && !matches!(event.type_(), gst::EventType::Segment | gst::EventType::Eos)

@@ -10,6 +10,7 @@ use crate::batch::{
     Batch, DropReason, FeedId, FeedOptions, FeedSnapshot, Former, FrameId, Policy, PolicyError, Poll, Push,
     Snapshot,
 };
+use crate::elements::link;
 use crate::elements::signal::{Seen, Signal};
 use crate::meta::batch::{self as meta, Item, Label};
 use crate::time::Monotonic;
@@ -193,7 +194,7 @@ impl Core {
     /// Queues a serialized event of a feed behind its frames.
     pub(super) fn queue_event(&self, id: FeedId, event: gst::Event) -> Result<(), Refused> {
         let mut state = self.state.lock();
-        let State { former, lanes, finished, running, .. } = &mut *state;
+        let State { former, lanes, finished, running, downstream, links, .. } = &mut *state;
         let lane = lanes.get_mut(&id).ok_or(Refused::Flushing)?;
         if lane.flushing || !*running {
             return Err(Refused::Flushing);
@@ -213,6 +214,10 @@ impl Core {
             gst::EventType::Gap => drop(former.pause(id)),
             _ if lane.eos => return Err(Refused::Eos),
             _ => {}
+        }
+        if link::reopens(&event) {
+            *links += 1;
+            *downstream = Ok(());
         }
         lane.push_event(event);
         drop(state);

@@ -8,7 +8,7 @@ use super::runtime::Runtime;
 use super::service::Serving;
 use crate::batch::Ticket;
 use crate::clock;
-use crate::elements::{lock, video};
+use crate::elements::{link, lock, video};
 
 use crate::infer::{InferError, Interrupt, Pending};
 use crate::meta::batch::{self as meta, Format, Item};
@@ -136,6 +136,10 @@ impl NvInference {
             );
             return Err(gst::FlowError::Error);
         };
+        let reopens = |item: &Item| matches!(item, Item::Event { event, .. } if link::reopens(event));
+        if batch.items.iter().any(reopens) {
+            self.outbox.retry();
+        }
         let chosen: Vec<_> =
             (0..batch.items.len()).filter(|at| to_infer(&batch.items, *at).is_some()).collect();
         let most = starter.serving.runtime.engine.max_batch().unwrap_or(usize::MAX);

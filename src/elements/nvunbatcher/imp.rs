@@ -216,7 +216,10 @@ impl NvUnbatcher {
             );
             return Err(gst::FlowError::Error);
         };
-        self.outlets.distribute(batch.label, batch.items, clock::now());
+        if self.outlets.distribute(batch.label, batch.items, clock::now()) {
+            // Upstream may have heard that nobody wants anything.
+            self.sinkpad.push_event(link::feeds_changed());
+        }
         self.outlets.flow()
     }
 

@@ -66,6 +66,14 @@ struct State {
     unlinked: u64,
 }
 
+/// What is to be done once the lock is free.
+#[derive(Debug, Default)]
+struct Effects {
+    dropped: Vec<(Box<Frame>, DropReason)>,
+    woken: Vec<Arc<Signal>>,
+    reopened: bool,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Outlets(Mutex<State>);
 
@@ -143,21 +151,21 @@ impl Outlets {
         drop(forgotten);
     }
 
-    /// Hands the items of a batch to their feeds.
-    pub(super) fn distribute(&self, label: Option<Label>, items: Vec<Item>, now: Monotonic) {
-        let mut dropped = Vec::new();
-        let mut woken = Vec::new();
+    /// Hands the items of a batch to their feeds. True if a feed flows again that downstream wanted no more of.
+    pub(super) fn distribute(&self, label: Option<Label>, items: Vec<Item>, now: Monotonic) -> bool {
+        let mut effects = Effects::default();
         let mut state = self.0.lock();
         for item in items {
-            state.place(item, label, now, &mut dropped, &mut woken);
+            state.place(item, label, now, &mut effects);
         }
         drop(state);
-        for signal in woken {
+        for signal in effects.woken {
             signal.raise();
         }
-        for (frame, reason) in dropped {
+        for (frame, reason) in effects.dropped {
             frame.ticket.discard(reason);
         }
+        effects.reopened
     }
 
     /// Takes what the pad pushes next.
@@ -225,8 +233,7 @@ impl Outlets {
     /// A pad may have got another downstream: its feed flows again.
     pub(super) fn reopen(&self, feed: u32) {
         if let Some(outlet) = self.0.lock().outlets.get_mut(&feed) {
-            outlet.closed = None;
-            outlet.links += 1;
+            outlet.reopen();
             outlet.video_meta = None;
         }
     }
@@ -270,14 +277,8 @@ impl Outlets {
 }
 
 impl State {
-    fn place(
-        &mut self,
-        item: Item,
-        label: Option<Label>,
-        now: Monotonic,
-        dropped: &mut Vec<(Box<Frame>, DropReason)>,
-        woken: &mut Vec<Arc<Signal>>,
-    ) {
+    fn place(&mut self, item: Item, label: Option<Label>, now: Monotonic, effects: &mut Effects) {
+        let Effects { dropped, woken, reopened } = effects;
         #[cfg(feature = "testing")]
         let item = self.sabotage(item);
         let (feed, epoch) = match &item {
@@ -326,6 +327,9 @@ impl State {
                     gst::EventType::StreamStart => outlet.eos = false,
                     _ => {}
                 }
+                if link::reopens(&event) {
+                    *reopened |= outlet.reopen();
+                }
                 outlet.push_event(event);
                 woken.push(Arc::clone(&outlet.signal));
             }
@@ -353,6 +357,12 @@ impl State {
 }
 
 impl Outlet {
+    /// Downstream may take frames again. True if it did not before.
+    fn reopen(&mut self) -> bool {
+        self.links += 1;
+        self.closed.take().is_some()
+    }
+
     /// Queues an event. Events carry no tickets, so nobody else bounds them while downstream is blocked.
     fn push_event(&mut self, event: gst::Event) {
         self.queue.push_back(Parcel::Event(event));

@@ -65,8 +65,7 @@ impl Outlets {
         let mut state = self.0.lock();
         let Some(outlet) = state.outlets.get_mut(&feed) else { return };
         outlet.flushing = false;
-        outlet.closed = None;
-        outlet.links += 1;
+        outlet.reopen();
         outlet.eos = false;
         let signal = Arc::clone(&outlet.signal);
         drop(state);
