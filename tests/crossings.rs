@@ -288,6 +288,19 @@ fn a_feed_whose_consumer_wanted_no_more_flows_again_with_a_new_stream_and_with_n
 }
 
 #[test]
+fn an_un_batcher_that_restarts_alone_gives_every_frame_its_caps() {
+    let (rig, pads) = rig(1);
+    begin(&pads[0], "one");
+    push(&pads[0]).expect("it flows");
+    pull(&rig, 0);
+    rig.unbatcher.set_state(gst::State::Ready).expect("it stops");
+    rig.unbatcher.set_state(gst::State::Playing).expect("it plays");
+    push(&pads[0]).expect("it flows");
+    let sample = pull(&rig, 0);
+    assert_eq!(sample.caps().expect("caps"), grey().caps().as_ref());
+}
+
+#[test]
 fn a_batcher_that_restarts_alone_in_mid_flush_flows_again() {
     let (rig, pads) = rig(1);
     begin(&pads[0], "one");
@@ -301,6 +314,22 @@ fn a_batcher_that_restarts_alone_in_mid_flush_flows_again() {
     begin(&pads[0], "two");
     push(&pads[0]).expect("it flows");
     assert_eq!(facts(&pull(&rig, 0)).seq, 1);
+}
+
+#[test]
+fn a_seek_from_any_streaming_thread_neither_hangs_nor_ends_anything() {
+    for (element, pad) in [("s", "sink"), ("u", "src_1"), ("u", "sink"), ("b", "src"), ("b", "sink_0")] {
+        let pipeline = launch(TWO_FEEDS);
+        let consumer = pipeline.by_name("s").and_then(|sink| sink.static_pad("sink")).expect("a pad");
+        let at = pipeline.by_name(element).and_then(|element| element.static_pad(pad)).expect("a pad");
+        once_in_the_thread_of(&at, move |_| {
+            consumer.push_event(seek());
+        });
+        pipeline.set_state(gst::State::Playing).expect("it plays");
+        wait_for_eos(&pipeline);
+        pipeline.set_state(gst::State::Null).expect("it stops");
+        assert_ledger(&pipeline.by_name("b").expect("b"));
+    }
 }
 
 #[test]

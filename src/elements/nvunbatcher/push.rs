@@ -50,6 +50,7 @@ impl NvUnbatcher {
         }
         let facts = facts::of_frame(&frame, label, clock::now());
         crate::meta::frame::write(frame.buffer.make_mut(), &facts);
+        begin_if_needed(pad, &frame);
         let links = self.outlets.links(feed);
         match pad.push(frame.buffer) {
             Ok(_) => {
@@ -93,6 +94,33 @@ fn has_stood_in(pad: &gst::Pad) -> bool {
     let (caps, segment) =
         (pad.sticky_event::<gst::event::Caps>(0), pad.sticky_event::<gst::event::Segment>(0));
     caps.is_none() && segment.is_some()
+}
+
+/// Sends what a frame must come after and that was lost on its way, as where this element alone was stopped and
+/// started: the frame knows it.
+fn begin_if_needed(pad: &gst::Pad, frame: &meta::Frame) {
+    let has_segment = pad.sticky_event::<gst::event::Segment>(0).is_some();
+    if has_segment && pad.has_current_caps() {
+        return;
+    }
+    if has_stood_in(pad) {
+        flush(pad);
+    }
+    start_if_needed(pad);
+    if !pad.has_current_caps() {
+        pad.push_event(gst::event::Caps::new(&frame.format.caps));
+    }
+    pad.push_event(gst::event::Segment::new(&frame.segment));
+}
+
+/// Begins a stream where none has.
+fn start_if_needed(pad: &gst::Pad) {
+    if pad.sticky_event::<gst::event::StreamStart>(0).is_some() {
+        return;
+    }
+    let element = pad.parent().and_downcast::<gst::Element>();
+    let id = element.map(|element| pad.create_stream_id(&element, Some("silence")));
+    pad.push_event(gst::event::StreamStart::new(id.as_deref().unwrap_or("nv-silence")));
 }
 
 /// Makes downstream forget what came before. What queues behind the pad still hold of it is dropped there.
@@ -148,13 +176,7 @@ fn in_default_layout(frame: &meta::Frame) -> Option<gst::Buffer> {
 /// Stands in for the start of a stream that has not come: what a sink needs to preroll.
 fn push_silence(pad: &gst::Pad) {
     gst::info!(CAT, obj = pad, "No frame for a second while others flow: sending a GAP");
-    if pad.sticky_event::<gst::event::StreamStart>(0).is_none() {
-        let id = pad
-            .parent()
-            .and_downcast::<gst::Element>()
-            .map(|element| pad.create_stream_id(&element, Some("silence")));
-        pad.push_event(gst::event::StreamStart::new(id.as_deref().unwrap_or("nv-silence")));
-    }
+    start_if_needed(pad);
     let segment = pad.sticky_event::<gst::event::Segment>(0);
     let start = segment.as_ref().and_then(|event| {
         let segment = event.segment().downcast_ref::<gst::ClockTime>()?;
