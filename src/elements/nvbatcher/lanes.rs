@@ -7,6 +7,10 @@ use crate::meta::batch::{Feed, Format, Frame, Item, WallTime};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+/// Events in one queue above which those that a later one has made obsolete go. Frames are bounded by
+/// `max-size-buffers`, events by nobody else while downstream is busy.
+const MAX_EVENTS: usize = 256;
+
 /// A frame as it waits in its feed's queue.
 #[derive(Debug)]
 pub(super) struct Waiting {
@@ -29,6 +33,8 @@ pub(super) struct Lane {
     pub(super) feed: Feed,
     pub(super) options: FeedOptions,
     pub(super) queue: VecDeque<Queued>,
+    /// Events since the queue was last looked through.
+    unchecked: usize,
     pub(super) space: Arc<Signal>,
     pub(super) flushing: bool,
     /// It was flushed, so that downstream waits for more of it.
@@ -46,6 +52,7 @@ impl Lane {
             feed,
             options,
             queue: VecDeque::new(),
+            unchecked: 0,
             space: Arc::default(),
             flushing: false,
             flushed: false,
@@ -61,6 +68,39 @@ impl Lane {
 
     pub(super) fn push_event(&mut self, event: gst::Event) {
         self.queue.push_back(Queued::Event(self.feed.clone(), event));
+        self.unchecked += 1;
+        if self.unchecked > MAX_EVENTS {
+            self.unchecked = 0;
+            self.compact();
+        }
+    }
+
+    /// If there are too many events, lets those go that a later one between the same frames makes obsolete, and those
+    /// that are not sticky.
+    fn compact(&mut self) {
+        let is_event = |queued: &&Queued| matches!(queued, Queued::Event(..));
+        if self.queue.iter().filter(is_event).count() <= MAX_EVENTS {
+            return;
+        }
+        let mut later: Vec<gst::Event> = Vec::new();
+        let mut kept = VecDeque::new();
+        for queued in std::mem::take(&mut self.queue).into_iter().rev() {
+            match &queued {
+                Queued::Frame(..) => later.clear(),
+                Queued::Event(_, event) if link::is_feed_gone(event) => {}
+                Queued::Event(_, event) => {
+                    let replaces = |later: &gst::Event| {
+                        later.type_() == gst::EventType::StreamStart || link::same_kind(later, event)
+                    };
+                    if !event.is_sticky() || later.iter().any(replaces) {
+                        continue;
+                    }
+                    later.push(event.clone());
+                }
+            }
+            kept.push_front(queued);
+        }
+        self.queue = kept;
     }
 
     pub(super) fn remove_frame(&mut self, key: FrameId) -> Option<(Feed, Box<Waiting>)> {
@@ -123,5 +163,39 @@ pub(super) fn resolve(overload: super::OverloadPolicy, live: bool) -> Overload {
         Choice::DropOldest => Overload::DropOldest,
         Choice::DropNewest => Overload::DropNewest,
         Choice::PassThrough => Overload::PassThrough,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::FeedId;
+
+    #[test]
+    fn events_do_not_pile_up_and_the_last_of_each_kind_stays() {
+        gst::init().unwrap();
+        let feed = Feed { id: FeedId(0), name: "gate".into(), session: 0, epoch: 0 };
+        let mut lane = Lane::new(feed, FeedOptions::default());
+        lane.push_event(gst::event::StreamStart::new("one"));
+        let mut last = None;
+        for number in 0..10_000 {
+            lane.push_event(gst::event::Gap::new(gst::ClockTime::SECOND, gst::ClockTime::SECOND));
+            let caps = gst::Caps::builder("video/x-raw").field("width", number).build();
+            last = Some(gst::event::Caps::new(&caps));
+            lane.push_event(last.clone().unwrap());
+        }
+        assert!(lane.queue.len() <= 2 * MAX_EVENTS, "{}", lane.queue.len());
+        let mut items = Vec::new();
+        lane.take_events(&mut items);
+        let events: Vec<_> = items
+            .iter()
+            .filter_map(|item| match item {
+                Item::Event { event, .. } => Some(event),
+                Item::Frame(_) => None,
+            })
+            .collect();
+        let first = events.first().unwrap();
+        assert_eq!(first.type_(), gst::EventType::StreamStart);
+        assert_eq!(events.last().unwrap().seqnum(), last.unwrap().seqnum());
     }
 }

@@ -82,11 +82,7 @@ pub(super) fn keep_sticky(kept: &mut Vec<gst::Event>, event: gst::Event) {
     if !event.is_sticky() {
         return;
     }
-    let name = |event: &gst::Event| event.structure().map(|structure| structure.name().to_string());
-    let same = |old: &gst::Event| {
-        old.type_() == event.type_() && (!old.type_().is_sticky_multi() || name(old) == name(&event))
-    };
-    match kept.iter().position(same) {
+    match kept.iter().position(|old| link::same_kind(old, &event)) {
         Some(at) => kept[at] = event,
         None if kept.len() < MAX_STICKY => kept.push(event),
         None => {}
