@@ -22,6 +22,10 @@ const SILENCE: Duration = Duration::from_secs(1);
 /// Events in one queue above which those that a later one has made obsolete go.
 const MAX_EVENTS: usize = 256;
 
+/// Feeds that were cut off and are known for it, so that nothing from before comes out. Beyond that the one with the
+/// lowest number is forgotten.
+const MAX_CUT: usize = 4096;
+
 /// What a pad pushes next.
 #[derive(Debug)]
 pub(super) enum Parcel {
@@ -289,7 +293,12 @@ impl State {
         let age = known.age(epoch);
         if let Item::Event { event, .. } = &item {
             if link::is_feed_gone(event) {
-                known.sticky.clear();
+                // It comes behind everything else of its feed, but for what a flush or a cut overtook.
+                match age {
+                    Age::Current => drop(self.known.remove(&feed)),
+                    Age::Flushed => known.sticky.clear(),
+                    Age::Gone => {}
+                }
                 return;
             }
             if age == Age::Gone || (age == Age::Flushed && !link::survives_flush(event)) {

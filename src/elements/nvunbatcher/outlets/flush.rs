@@ -1,6 +1,6 @@
 //! Flushes, cuts and ends: what overtakes the frames on their way, and what it may not undo.
 
-use super::{Outlets, Parcel, State, discard};
+use super::{MAX_CUT, Outlets, Parcel, State, discard};
 use crate::batch::DropReason;
 use crate::elements::link;
 use crate::elements::nvunbatcher::sticky::Known;
@@ -77,6 +77,12 @@ impl Outlets {
         let mut state = self.0.lock();
         let State { outlets, known, .. } = &mut *state;
         known.entry(feed).or_default().cut(epoch);
+        if known.len() > MAX_CUT {
+            let idle =
+                |(feed, known): &(&u32, &Known)| known.sticky.is_empty() && !outlets.contains_key(feed);
+            let lowest = known.iter().find(idle).map(|(feed, _)| *feed);
+            lowest.map(|feed| known.remove(&feed));
+        }
         let Some(outlet) = outlets.get_mut(&feed) else { return };
         let is_event = |parcel: &Parcel| matches!(parcel, Parcel::Event(_));
         let (kept, freed) = std::mem::take(&mut outlet.queue).into_iter().partition(is_event);
