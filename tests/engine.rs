@@ -636,3 +636,19 @@ fn a_frame_lost_to_the_engine_is_dropped_if_asked() {
     finish(&rig);
     assert_eq!(stat(&rig.batcher, "failed"), 2);
 }
+
+#[test]
+fn the_last_message_about_an_engine_is_how_it_fares() {
+    // Degraded, recovered, and so on, faster than messages come; degraded at last.
+    let script = always("flapping", |call| match call.number % 4 {
+        3 => Action::Detect,
+        _ => Action::Error("as scripted".to_owned()),
+    });
+    let rig = rig(&script, 1);
+    (0..11).for_each(|number| drop(send(&rig, 0, number)));
+    assert_eq!(state(&rig), "degraded");
+    let messages = finish(&rig);
+    assert_eq!((count(&messages, "engine-degraded"), count(&messages, "engine-recovered")), (3, 2));
+    let last = messages.iter().rfind(|message| message.event.name().starts_with("engine-"));
+    assert_eq!(last.map(|message| message.event.name()), Some("engine-degraded"));
+}

@@ -593,3 +593,23 @@ fn of_two_feeds_the_one_that_stops_stalls_and_recovers_once() {
     assert_eq!(of("door"), ["feed-started", "feed-stalled", "feed-recovered"]);
     assert_eq!(of("yard"), ["feed-started"]);
 }
+
+#[test]
+fn no_stall_is_said_after_the_word_that_it_is_over() {
+    let mut bench = Bench::new().with("stall-timeout", SHORT).play();
+    bench.push(0);
+    let names: Vec<_> = (0..2).map(|_| bench.next().event.name()).collect();
+    assert_eq!(names, ["feed-started", "feed-stalled"]);
+    // The stall ends with its stream; the next one comes within the same second.
+    assert!(bench.event(gst::event::StreamStart::new("another")));
+    let happened = || stat(&bench.element, "events-posted") + stat(&bench.element, "events-coalesced");
+    eventually("another stall", happened, |count| *count == 4);
+    // There is no third.
+    bench.element.set_property("stall-timeout", 0_u64);
+    bench.event(gst::event::Caps::new(&CAPS.parse().expect("caps")));
+    bench.event(gst::event::Segment::new(&gst::FormattedSegment::<gst::ClockTime>::new()));
+    bench.push(0);
+    let mut names: Vec<_> = (0..4).map(|_| bench.next().event.name()).collect();
+    names.retain(|name| ["feed-stalled", "feed-recovered"].contains(name));
+    assert_eq!(names, ["feed-stalled", "feed-recovered"]);
+}

@@ -60,6 +60,9 @@ within a second are folded into the next message, about a second later: its `cou
 how many so far, and its own fields are those of the latest. What is folded is also posted at EOS, when the feed stops, and
 in the change to READY, so that the counts of all messages about an event add up to the `total` of the last one.
 
+Events of which one takes back another, such as `feed-stalled` and `feed-recovered`, come in the order in which each last
+happened, if need be a little later: the last of them is what is true.
+
 ## The events
 
 ";

@@ -25,6 +25,15 @@ impl Burst {
     }
 }
 
+/// Kinds of event of which each takes back or goes on from another: who reads only the last of them must not be told
+/// of what is over.
+const STORIES: [&[&str]; 4] = [
+    &["feed-stalled", "feed-recovered"],
+    &["idle", "resumed"],
+    &["frame-lag", "lag-recovered"],
+    &["engine-degraded", "engine-rebuilt", "engine-recovered"],
+];
+
 /// Folds the occurrences of one kind of event into at most one message per second.
 ///
 /// The counts of all bursts add up to the total once [`Self::flush`] has been called.
@@ -38,8 +47,16 @@ pub struct Coalesced {
 impl Coalesced {
     /// Notes `count` more occurrences; returns what to report now, if anything.
     pub fn add(&mut self, count: u64, now: Monotonic) -> Option<Burst> {
-        self.total = self.total.saturating_add(count);
+        self.note(count);
         self.due(now)
+    }
+
+    const fn note(&mut self, count: u64) {
+        self.total = self.total.saturating_add(count);
+    }
+
+    const fn is_reported(&self) -> bool {
+        self.total == self.reported
     }
 
     /// What is unreported and may be reported at `now`.
@@ -61,8 +78,8 @@ impl Coalesced {
 
     /// When what is unreported may be reported; `None` if nothing is.
     fn due_at(&self) -> Option<Monotonic> {
-        let last = self.last?;
-        (self.total > self.reported).then(|| last.saturating_add(MIN_INTERVAL))
+        let due = self.last.map_or(Monotonic::ZERO, |last| last.saturating_add(MIN_INTERVAL));
+        (!self.is_reported()).then_some(due)
     }
 }
 
@@ -81,46 +98,61 @@ pub struct Due {
 struct Entry {
     coalesced: Coalesced,
     latest: Event,
+    /// Counts all occurrences of all kinds: where the latest stands among them.
+    at: u64,
 }
+
+/// A feed, and the name of an event.
+type Key = (Option<String>, &'static str);
 
 /// Folds the events of one element, each kind at each feed on its own.
 ///
-/// It remembers every feed it has heard of until [`Self::forget`].
+/// It remembers every feed it has heard of until [`Self::forget`]. Kinds that tell one story, such as `feed-stalled`
+/// and `feed-recovered`, are posted in the order in which each last happened, so that the last message is what is
+/// true: one waits for the other to be due.
 #[derive(Debug, Default)]
 pub struct Coalescer {
-    /// By feed, then by name of the event.
-    entries: BTreeMap<(Option<String>, &'static str), Entry>,
+    entries: BTreeMap<Key, Entry>,
+    /// Occurrences so far.
+    occurred: u64,
 }
 
 impl Coalescer {
     /// Notes that `event` happened `count` times; returns what to post now, if anything.
     pub fn add(&mut self, feed_id: Option<&str>, event: Event, count: u64, now: Monotonic) -> Option<Due> {
         let key = (feed_id.map(str::to_owned), event.name());
-        let entry = self
-            .entries
-            .entry(key)
-            .or_insert_with(|| Entry { coalesced: Coalesced::default(), latest: event.clone() });
-        entry.latest = event;
-        let burst = entry.coalesced.add(count, now)?;
-        Some(Due { feed_id: feed_id.map(str::to_owned), event: entry.latest.clone(), burst })
+        self.occurred = self.occurred.saturating_add(1);
+        let at = self.occurred;
+        let entry = self.entries.entry(key.clone()).or_insert_with(|| Entry {
+            coalesced: Coalesced::default(),
+            latest: event.clone(),
+            at,
+        });
+        (entry.latest, entry.at) = (event, at);
+        entry.coalesced.note(count);
+        if self.waits(&key) { None } else { self.take(key, |coalesced| coalesced.due(now)) }
     }
 
     /// What is unreported and may be posted at `now`.
     #[must_use]
     pub fn due(&mut self, now: Monotonic) -> Vec<Due> {
-        self.collect(|_| true, |coalesced| coalesced.due(now))
+        let keys = self.unreported(|_| true);
+        let due = |key: Key| {
+            if self.waits(&key) { None } else { self.take(key, |coalesced| coalesced.due(now)) }
+        };
+        keys.into_iter().filter_map(due).collect()
     }
 
     /// Everything unreported, however recent the last messages.
     #[must_use]
     pub fn flush(&mut self) -> Vec<Due> {
-        self.collect(|_| true, Coalesced::flush)
+        self.flush_all(|_| true)
     }
 
     /// Everything unreported of one feed; `None` is no feed in particular.
     #[must_use]
     pub fn flush_feed(&mut self, feed_id: Option<&str>) -> Vec<Due> {
-        self.collect(|key| key == feed_id, Coalesced::flush)
+        self.flush_all(|key| key == feed_id)
     }
 
     /// The same, and forgets the feed: its totals begin anew if it comes back.
@@ -134,20 +166,43 @@ impl Coalescer {
     /// When to ask [`Self::due`] again; `None` if nothing is unreported.
     #[must_use]
     pub fn due_at(&self) -> Option<Monotonic> {
-        self.entries.values().filter_map(|entry| entry.coalesced.due_at()).min()
+        let next = self.entries.iter().filter(|(key, _)| !self.waits(key));
+        next.filter_map(|(_, entry)| entry.coalesced.due_at()).min()
     }
 
-    fn collect(
-        &mut self,
-        of_feed: impl Fn(Option<&str>) -> bool,
-        mut take: impl FnMut(&mut Coalesced) -> Option<Burst>,
-    ) -> Vec<Due> {
-        let entries = self.entries.iter_mut().filter(|((feed_id, _), _)| of_feed(feed_id.as_deref()));
-        let due = |((feed_id, _), entry): (&(Option<String>, &'static str), &mut Entry)| {
-            let burst = take(&mut entry.coalesced)?;
-            Some(Due { feed_id: feed_id.clone(), event: entry.latest.clone(), burst })
-        };
-        entries.filter_map(due).collect()
+    fn flush_all(&mut self, of_feed: impl Fn(Option<&str>) -> bool) -> Vec<Due> {
+        let keys = self.unreported(of_feed);
+        keys.into_iter().filter_map(|key| self.take(key, Coalesced::flush)).collect()
+    }
+
+    /// What has something to report, in the order in which it last happened.
+    fn unreported(&self, of_feed: impl Fn(Option<&str>) -> bool) -> Vec<Key> {
+        let mut keys: Vec<_> = self
+            .entries
+            .iter()
+            .filter(|((feed_id, _), entry)| of_feed(feed_id.as_deref()) && !entry.coalesced.is_reported())
+            .map(|(key, entry)| (entry.at, key.clone()))
+            .collect();
+        keys.sort_unstable_by_key(|(at, _)| *at);
+        keys.into_iter().map(|(_, key)| key).collect()
+    }
+
+    /// Whether something else of the same story is to be reported before.
+    fn waits(&self, key: &Key) -> bool {
+        let (feed_id, name) = key;
+        let Some(story) = STORIES.iter().find(|story| story.contains(name)) else { return false };
+        let Some(own) = self.entries.get(key) else { return false };
+        story.iter().filter(|other| *other != name).any(|other| {
+            let key = (feed_id.clone(), *other);
+            let other = self.entries.get(&key);
+            other.is_some_and(|other| other.at < own.at && !other.coalesced.is_reported())
+        })
+    }
+
+    fn take(&mut self, key: Key, take: impl FnOnce(&mut Coalesced) -> Option<Burst>) -> Option<Due> {
+        let entry = self.entries.get_mut(&key)?;
+        let burst = take(&mut entry.coalesced)?;
+        Some(Due { feed_id: key.0, event: entry.latest.clone(), burst })
     }
 }
 
@@ -195,6 +250,77 @@ mod tests {
         assert_eq!(due.len(), 1);
         assert_eq!((due[0].feed_id.as_deref(), due[0].burst), (Some("a"), Burst { count: 1, total: 2 }));
         assert_eq!(events.due_at(), None);
+    }
+
+    fn stalled() -> Event {
+        super::super::FeedStalled { silent_for: 1, blocked: false }.into()
+    }
+
+    fn recovered() -> Event {
+        super::super::FeedRecovered { stalled_for: 1 }.into()
+    }
+
+    fn names(due: &[Due]) -> Vec<&'static str> {
+        due.iter().map(|due| due.event.name()).collect()
+    }
+
+    #[test]
+    fn what_is_over_is_not_said_after_the_word_that_it_is() {
+        let mut events = Coalescer::default();
+        assert!(events.add(Some("a"), stalled(), 1, at(0)).is_some());
+        assert_eq!(events.add(Some("a"), stalled(), 1, at(900)), None);
+        assert_eq!(events.add(Some("a"), recovered(), 1, at(950)), None, "the stall before is not said yet");
+        assert!(events.add(Some("b"), recovered(), 1, at(950)).is_some(), "of another feed");
+        assert_eq!(events.due(at(999)), []);
+        assert_eq!(events.due_at(), Some(at(1000)));
+        assert_eq!(names(&events.due(at(1000))), ["feed-stalled", "feed-recovered"]);
+        assert_eq!(events.due_at(), None);
+    }
+
+    #[test]
+    fn what_was_to_be_said_late_is_said_before_what_follows_from_it() {
+        let mut events = Coalescer::default();
+        assert!(events.add(None, stalled(), 1, at(0)).is_some());
+        assert!(events.add(None, recovered(), 1, at(1)).is_some());
+        assert_eq!(events.add(None, stalled(), 1, at(900)), None);
+        assert_eq!(events.add(None, recovered(), 1, at(5000)), None, "nobody has asked what is due");
+        assert_eq!(names(&events.due(at(5000))), ["feed-stalled", "feed-recovered"]);
+    }
+
+    #[test]
+    fn a_flush_says_things_in_the_order_in_which_they_happened() {
+        let mut events = Coalescer::default();
+        assert!(events.add(None, recovered(), 1, at(0)).is_some());
+        assert!(events.add(None, stalled(), 1, at(1)).is_some());
+        assert_eq!(events.add(None, stalled(), 1, at(2)), None);
+        assert_eq!(events.add(None, recovered(), 1, at(3)), None);
+        assert_eq!(names(&events.flush()), ["feed-stalled", "feed-recovered"]);
+    }
+
+    proptest! {
+        #[test]
+        fn the_last_message_of_a_story_is_what_happened_last(
+            steps in prop::collection::vec((0_u64..700, any::<bool>(), any::<bool>()), 1..100)
+        ) {
+            let mut events = Coalescer::default();
+            let (mut now, mut said, mut happened) = (0, Vec::new(), "");
+            for (pause, is_stall, asks) in steps {
+                now += pause;
+                let event = if is_stall { stalled() } else { recovered() };
+                happened = event.name();
+                said.extend(events.add(None, event, 1, at(now)));
+                if asks {
+                    said.extend(events.due(at(now)));
+                }
+            }
+            // Whoever asks when told to gets everything, and is not told to ask in vain.
+            while let Some(due) = events.due_at() {
+                let rest = events.due(due.max(at(now)));
+                prop_assert!(!rest.is_empty());
+                said.extend(rest);
+            }
+            prop_assert_eq!(names(&said).last().copied(), Some(happened));
+        }
     }
 
     #[test]
