@@ -652,3 +652,15 @@ fn the_last_message_about_an_engine_is_how_it_fares() {
     let last = messages.iter().rfind(|message| message.event.name().starts_with("engine-"));
     assert_eq!(last.map(|message| message.event.name()), Some("engine-degraded"));
 }
+
+#[test]
+fn what_is_folded_is_said_though_no_frame_follows() {
+    let script = always("tail", |_| Action::Error("as scripted".to_owned()));
+    let rig = rig(&script, 1);
+    (0..4).for_each(|number| assert_eq!(status(&rig, number), Status::Failed));
+    let mut messages = messages_until(&rig.pipeline, "batch-error");
+    while count(&messages, "batch-error") < 4 {
+        messages.extend(messages_until(&rig.pipeline, "batch-error"));
+    }
+    assert_eq!(messages.last().map(|message| message.burst.total), Some(4));
+}

@@ -2,13 +2,19 @@
 //! element has.
 
 use crate::clock;
+use crate::elements::signal::Signal;
+use crate::elements::thread::JOIN_TIMEOUT;
+use crate::elements::watcher::{self, Watched, Watching};
 use crate::health::{self, Burst, Coalescer, Due, Event, Message, ParseError, Value, redact};
 use crate::meta::text::without_nul;
 use crate::time::Monotonic;
 use glib::prelude::*;
 use gst::prelude::*;
 use parking_lot::Mutex;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::ThreadId;
 
 impl From<Message> for gst::Structure {
     fn from(message: Message) -> Self {
@@ -89,15 +95,37 @@ fn from_value(value: &glib::Value) -> Option<Value> {
 /// Posts the health messages of one element, at most one per kind, feed and second, and numbers them.
 ///
 /// Call it without any lock held: handlers may run in the calling thread.
-#[derive(Debug, Default)]
-pub(crate) struct HealthReporter {
+#[derive(Default)]
+pub(crate) struct HealthReporter(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
     posted: AtomicU64,
-    /// Whether the coalescer may hold something unreported, so that [`Self::catch_up`] costs nothing.
+    /// Whether the coalescer may hold something unreported, so that [`HealthReporter::catch_up`] costs nothing.
     pending: AtomicBool,
     coalescer: Mutex<Coalescer>,
+    tails: Option<Tails>,
+}
+
+/// Posts what has been folded when its second is over, though nothing comes after it.
+#[derive(Default)]
+struct Tails {
+    element: glib::WeakRef<gst::Element>,
+    /// From the first time that anything is folded until everything is flushed.
+    watching: Mutex<Option<Watching>>,
+    /// Whether a thread of GStreamer's pool is to post: one is enough, should a handler block it.
+    asked: AtomicBool,
+    /// The thread of the pool that posts.
+    poster: Mutex<Option<ThreadId>>,
+    idle: Signal,
 }
 
 impl HealthReporter {
+    /// One that needs nobody to call [`Self::catch_up`].
+    pub(crate) fn with_tails() -> Self {
+        Self(Arc::new(Shared { tails: Some(Tails::default()), ..Shared::default() }))
+    }
+
     /// `event` happened `count` times: posts that, or adds it to the next message about it.
     pub(crate) fn report(
         &self,
@@ -106,15 +134,76 @@ impl HealthReporter {
         event: impl Into<Event>,
         count: u64,
     ) {
-        let due = self.coalescer.lock().add(feed_id, event.into(), count, clock::now());
+        let due = self.0.coalescer.lock().add(feed_id, event.into(), count, clock::now());
         match due {
             Some(due) => self.post(element, due),
-            None => self.pending.store(true, Ordering::Release),
+            None => {
+                self.0.pending.store(true, Ordering::Release);
+                self.watch(element.upcast_ref());
+            }
         }
     }
 
     /// Posts what is unreported for a second or longer.
     pub(crate) fn catch_up(&self, element: &impl IsA<gst::Element>) {
+        self.0.catch_up(element.upcast_ref());
+    }
+
+    /// When to call [`Self::catch_up`]; `None` if nothing is unreported.
+    pub(crate) fn due_at(&self) -> Option<Monotonic> {
+        self.0.due_at()
+    }
+
+    /// How many messages have been posted.
+    pub(crate) fn posted(&self) -> u64 {
+        self.0.posted.load(Ordering::Relaxed)
+    }
+
+    /// Posts everything unreported. What another thread is about to post is waited for, within bounds: the caller may
+    /// be about to stop, and the bus to throw away what comes later.
+    pub(crate) fn flush(&self, element: &impl IsA<gst::Element>) {
+        if let Some(tails) = &self.0.tails {
+            tails.stop();
+        }
+        let due = self.0.coalescer.lock().flush();
+        self.0.post_all(element.upcast_ref(), due);
+    }
+
+    /// Posts everything unreported of one feed.
+    pub(crate) fn flush_feed(&self, element: &impl IsA<gst::Element>, feed_id: &str) {
+        let due = self.0.coalescer.lock().flush_feed(Some(feed_id));
+        self.0.post_all(element.upcast_ref(), due);
+    }
+
+    /// The same, and forgets the feed.
+    pub(crate) fn forget(&self, element: &impl IsA<gst::Element>, feed_id: &str) {
+        let due = self.0.coalescer.lock().forget(feed_id);
+        self.0.post_all(element.upcast_ref(), due);
+    }
+
+    /// Posts what somebody else has coalesced.
+    pub(crate) fn post(&self, element: &impl IsA<gst::Element>, due: Due) {
+        self.0.post(element.upcast_ref(), due);
+    }
+
+    /// Has what is folded posted in time.
+    fn watch(&self, element: &gst::Element) {
+        let Some(tails) = &self.0.tails else { return };
+        let deadline = self.0.due_at();
+        let mut watching = tails.watching.lock();
+        match &*watching {
+            Some(watching) => watching.due_by(deadline),
+            None => {
+                tails.element.set(Some(element));
+                // Without a thread for it, it is posted with the next frame, or as the element stops.
+                *watching = watcher::watch(&self.0).ok();
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn catch_up(&self, element: &gst::Element) {
         if !self.pending.load(Ordering::Acquire) {
             return;
         }
@@ -127,46 +216,20 @@ impl HealthReporter {
         self.post_all(element, due);
     }
 
-    /// When to call [`Self::catch_up`]; `None` if nothing is unreported.
-    pub(crate) fn due_at(&self) -> Option<Monotonic> {
+    fn due_at(&self) -> Option<Monotonic> {
         if !self.pending.load(Ordering::Acquire) {
             return None;
         }
         self.coalescer.lock().due_at()
     }
 
-    /// How many messages have been posted.
-    pub(crate) fn posted(&self) -> u64 {
-        self.posted.load(Ordering::Relaxed)
-    }
-
-    /// Posts everything unreported.
-    pub(crate) fn flush(&self, element: &impl IsA<gst::Element>) {
-        let due = self.coalescer.lock().flush();
-        self.post_all(element, due);
-    }
-
-    /// Posts everything unreported of one feed.
-    pub(crate) fn flush_feed(&self, element: &impl IsA<gst::Element>, feed_id: &str) {
-        let due = self.coalescer.lock().flush_feed(Some(feed_id));
-        self.post_all(element, due);
-    }
-
-    /// The same, and forgets the feed.
-    pub(crate) fn forget(&self, element: &impl IsA<gst::Element>, feed_id: &str) {
-        let due = self.coalescer.lock().forget(feed_id);
-        self.post_all(element, due);
-    }
-
-    fn post_all(&self, element: &impl IsA<gst::Element>, due: Vec<Due>) {
+    fn post_all(&self, element: &gst::Element, due: Vec<Due>) {
         for due in due {
             self.post(element, due);
         }
     }
 
-    /// Posts what somebody else has coalesced.
-    pub(crate) fn post(&self, element: &impl IsA<gst::Element>, due: Due) {
-        let element = element.upcast_ref::<gst::Element>();
+    fn post(&self, element: &gst::Element, due: Due) {
         let message = Message {
             event: due.event,
             feed_id: due.feed_id,
@@ -178,6 +241,57 @@ impl HealthReporter {
         let message = gst::message::Element::builder(message.into()).src(element).build();
         // Nobody listens before the element is in a pipeline; that is no fault.
         element.post_message(message).ok();
+    }
+
+    /// Posts what is due, on a thread of the pool.
+    fn post_tails(&self, tails: &Tails, element: &gst::Element) {
+        *tails.poster.lock() = Some(std::thread::current().id());
+        // A handler that panics must not reach the pool.
+        catch_unwind(AssertUnwindSafe(|| self.catch_up(element))).ok();
+        *tails.poster.lock() = None;
+        tails.idle.raise();
+        tails.asked.store(false, Ordering::Release);
+        if let Some(watching) = &*tails.watching.lock() {
+            watching.due_by(self.due_at());
+        }
+    }
+}
+
+impl Watched for Shared {
+    fn check(self: Arc<Self>, now: Monotonic) -> Option<Monotonic> {
+        let tails = self.tails.as_ref()?;
+        let due = self.due_at()?;
+        if due > now {
+            return Some(due);
+        }
+        let element = tails.element.upgrade()?;
+        if !tails.asked.swap(true, Ordering::AcqRel) {
+            let this = Arc::clone(&self);
+            element.call_async(move |element| {
+                if let Some(tails) = &this.tails {
+                    this.post_tails(tails, element);
+                }
+            });
+        }
+        None
+    }
+}
+
+impl Tails {
+    /// Posts nothing more by itself, and waits, within bounds, for what is being posted.
+    fn stop(&self) {
+        let watching = self.watching.lock().take();
+        // Outside of the lock: it may wait for the thread.
+        drop(watching);
+        let deadline = clock::now().saturating_add(JOIN_TIMEOUT);
+        loop {
+            let seen = self.idle.seen();
+            let poster = *self.poster.lock();
+            if poster.is_none_or(|poster| poster == std::thread::current().id()) || clock::now() >= deadline {
+                return;
+            }
+            self.idle.wait(seen, Some(deadline));
+        }
     }
 }
 

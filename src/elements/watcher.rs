@@ -25,7 +25,7 @@ const NEVER: u64 = u64::MAX;
 /// Somebody who wants to be looked at when time has passed.
 pub(super) trait Watched: Send + Sync + 'static {
     /// Does what is due at `now`; returns when to call again, `None` if nobody need. Must neither block nor call out.
-    fn check(&self, now: Monotonic) -> Option<Monotonic>;
+    fn check(self: Arc<Self>, now: Monotonic) -> Option<Monotonic>;
 }
 
 /// Being watched; ends when dropped. The last one to end also ends the thread, and waits for that.
@@ -173,7 +173,7 @@ mod tests {
     }
 
     impl Watched for Ticker {
-        fn check(&self, now: Monotonic) -> Option<Monotonic> {
+        fn check(self: Arc<Self>, now: Monotonic) -> Option<Monotonic> {
             self.checks.lock().send(now).ok();
             assert!(!self.panics, "as the test wants it");
             self.period.map(|period| now.saturating_add(period))

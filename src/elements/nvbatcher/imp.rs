@@ -121,7 +121,7 @@ impl ObjectSubclass for NvBatcher {
             thread: Mutex::default(),
             opened: Mutex::default(),
             answered_latency: Mutex::default(),
-            health: HealthReporter::default(),
+            health: HealthReporter::with_tails(),
             core: Arc::default(),
             name: link::BatcherName::default(),
             srcpad,

@@ -110,7 +110,7 @@ impl Drop for Posting<'_> {
 }
 
 impl Watched for Core {
-    fn check(&self, now: Monotonic) -> Option<Monotonic> {
+    fn check(self: Arc<Self>, now: Monotonic) -> Option<Monotonic> {
         let (reap, mine, deadline) = {
             let mut feed = self.feed.lock();
             let reap = feed.tick(now);

@@ -167,7 +167,7 @@ impl ObjectSubclass for NvInference {
             settings: Mutex::default(),
             counts: Mutex::default(),
             service: Service::default(),
-            health: HealthReporter::default(),
+            health: HealthReporter::with_tails(),
             interrupt: Mutex::default(),
             stream: Mutex::default(),
             preprocessors: Mutex::default(),

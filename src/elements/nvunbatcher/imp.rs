@@ -57,7 +57,7 @@ impl ObjectSubclass for NvUnbatcher {
         Self {
             threads: Mutex::default(),
             outlets: Arc::default(),
-            health: HealthReporter::default(),
+            health: HealthReporter::with_tails(),
             sinkpad,
         }
     }
