@@ -613,3 +613,55 @@ fn no_stall_is_said_after_the_word_that_it_is_over() {
     names.retain(|name| ["feed-stalled", "feed-recovered"].contains(name));
     assert_eq!(names, ["feed-stalled", "feed-recovered"]);
 }
+
+/// A live feed that sends one frame and then nothing more, and the names of all that is said, when it is said.
+fn silent_feed(
+    on_stall: impl Fn(&gst::Pipeline) + Send + Sync + 'static,
+) -> (gst::Pipeline, Arc<Mutex<Vec<&'static str>>>) {
+    let pipeline = launch(&format!(
+        "appsrc name=src is-live=true format=time caps={CAPS} ! nvhealth name=h stall-timeout={SHORT} ! \
+         fakesink sync=false async=false"
+    ));
+    let said = Arc::<Mutex<Vec<_>>>::default();
+    let (heard, weak) = (Arc::clone(&said), pipeline.downgrade());
+    pipeline.bus().expect("a bus").set_sync_handler(move |_, message| {
+        let Some(Ok(message)) = health_of(message) else { return gst::BusSyncReply::Drop };
+        heard.lock().expect("no panic").push(message.event.name());
+        if message.event.name() == "feed-stalled"
+            && let Some(pipeline) = weak.upgrade()
+        {
+            on_stall(&pipeline);
+        }
+        gst::BusSyncReply::Drop
+    });
+    pipeline.set_state(gst::State::Playing).expect("it plays");
+    let source = pipeline.by_name("src").and_downcast::<gst_app::AppSrc>().expect("a source");
+    source.push_buffer(frame(0)).expect("a frame");
+    (pipeline, said)
+}
+
+const STALLED_AND_STOPPED: [&str; 3] = ["feed-started", "feed-stalled", "feed-stopped"];
+
+#[test]
+fn who_stops_the_pipeline_in_a_handler_still_hears_that_the_session_is_over() {
+    let (tell, told) = channel();
+    let (pipeline, said) = silent_feed(move |pipeline| {
+        tell.send(pipeline.set_state(gst::State::Null).is_ok()).ok();
+    });
+    assert!(told.recv_timeout(PATIENCE.into()).expect("a stall"), "it stops");
+    assert_eq!(*said.lock().expect("no panic"), STALLED_AND_STOPPED);
+    drop(pipeline);
+}
+
+#[test]
+fn a_session_ends_before_the_pipeline_has_stopped_also_while_another_thread_posts() {
+    let (tell, told) = channel();
+    let (pipeline, said) = silent_feed(move |pipeline| {
+        tell.send(()).ok();
+        let pad = pipeline.by_name("h").and_then(|element| element.static_pad("src")).expect("a pad");
+        eventually("the element is about to stop", || pad.is_active(), |active| !active);
+    });
+    told.recv_timeout(PATIENCE.into()).expect("a stall");
+    pipeline.set_state(gst::State::Null).expect("it stops");
+    assert_eq!(*said.lock().expect("no panic"), STALLED_AND_STOPPED);
+}

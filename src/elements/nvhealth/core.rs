@@ -2,11 +2,15 @@
 //!
 //! Whoever finds something to say notes it under the lock, so that the order is that of what happened; then, without
 //! the lock, one thread at a time posts. The watcher never does: it asks a thread of GStreamer's pool, so that an
-//! application that blocks in a handler holds up the messages of that element only.
+//! application that blocks in a handler holds up the messages of that element only. Who stops the element posts what
+//! is left before it has stopped, also in a handler, and waits, within bounds, for another thread that posts.
 
 use super::feed::{Feed, Task};
 use super::imp::NvHealth;
+use crate::clock;
 use crate::elements::message::HealthReporter;
+use crate::elements::signal::Signal;
+use crate::elements::thread::JOIN_TIMEOUT;
 use crate::elements::watcher::{self, Watched, Watching};
 use crate::time::Monotonic;
 use glib::prelude::*;
@@ -23,6 +27,8 @@ pub(super) struct Core {
     watching: Mutex<Option<Watching>>,
     feed: Mutex<Feed>,
     pub(super) health: HealthReporter,
+    /// Raised when a thread has done its tasks.
+    posted: Signal,
 }
 
 impl Core {
@@ -70,6 +76,20 @@ impl Core {
         drop(watching);
     }
 
+    /// Waits, within bounds, until no other thread posts.
+    pub(super) fn settle(&self, element: &gst::Element) {
+        let deadline = clock::now().saturating_add(JOIN_TIMEOUT);
+        loop {
+            let seen = self.posted.seen();
+            if !self.look(Feed::is_posted_elsewhere) || clock::now() >= deadline {
+                break;
+            }
+            self.posted.wait(seen, Some(deadline));
+        }
+        // It may have been unable to go on.
+        self.happens(element, |_| ());
+    }
+
     fn wake(&self, deadline: Option<Monotonic>) {
         if let Some(watching) = &*self.watching.lock() {
             watching.due_by(deadline);
@@ -95,7 +115,7 @@ impl Core {
     }
 }
 
-/// Lets others post if this thread panics while it does.
+/// Says that it is over, and lets others post if this thread panics while it does.
 struct Posting<'a> {
     core: &'a Core,
     done: bool,
@@ -106,30 +126,31 @@ impl Drop for Posting<'_> {
         if !self.done {
             self.core.feed.lock().give_up();
         }
+        self.core.posted.raise();
     }
 }
 
 impl Watched for Core {
     fn check(self: Arc<Self>, now: Monotonic) -> Option<Monotonic> {
-        let (reap, mine, deadline) = {
+        let (reap, ask, deadline) = {
             let mut feed = self.feed.lock();
             let reap = feed.tick(now);
             let folded = self.health.due_at();
             if folded.is_some_and(|due| due <= now) {
                 feed.catch_up();
             }
-            let mine = feed.take_over();
+            let ask = feed.ask();
             // Whoever posts asks for another look when more is folded than is due.
             let folded = folded.filter(|due| *due > now);
-            (reap, mine, [feed.watch.deadline(), folded].into_iter().flatten().min())
+            (reap, ask, [feed.watch.deadline(), folded].into_iter().flatten().min())
         };
-        if !reap && !mine {
+        if !reap && !ask {
             return deadline;
         }
         let element = self.element.upgrade()?;
-        if mine {
+        if ask {
             element.call_async(|element| {
-                with_imp(element, |imp| imp.core.post(element));
+                with_imp(element, |imp| imp.core.happens(element, Feed::answer));
             });
         }
         if reap {

@@ -6,6 +6,7 @@ use crate::meta;
 use crate::time::Monotonic;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::thread::{self, ThreadId};
 
 /// Most things that may wait to be posted. It takes a handler of the application that blocks to get there.
 const MOST_WAITING: usize = 256;
@@ -41,8 +42,10 @@ pub(super) struct Feed {
     tasks: VecDeque<Task>,
     /// Whether `Task::CatchUp` is wanted.
     behind: bool,
-    /// Whether somebody does the tasks.
-    busy: bool,
+    /// The thread that does the tasks.
+    poster: Option<ThreadId>,
+    /// Whether a thread of the pool has been asked to do them.
+    asked: bool,
     pub(super) occurred: u64,
     pub(super) lost: u64,
 }
@@ -218,28 +221,59 @@ impl Feed {
         self.behind = true;
     }
 
-    /// Whether the caller is to do the tasks: there are some, and nobody does them.
-    pub(super) fn take_over(&mut self) -> bool {
-        let wanted = !self.busy && (self.behind || !self.tasks.is_empty());
-        self.busy |= wanted;
+    /// Whether a thread of the pool is to be asked to do the tasks: there are some, nobody does them, and none has
+    /// been asked.
+    pub(super) fn ask(&mut self) -> bool {
+        let wanted = self.poster.is_none() && !self.asked && self.has_tasks();
+        self.asked |= wanted;
         wanted
+    }
+
+    /// The thread that was asked has come.
+    pub(super) fn answer(&mut self) {
+        self.asked = false;
+    }
+
+    /// Whether the caller is to do the tasks: there are some, and no other thread does them. One that does may come
+    /// again: from a handler of what it posts.
+    pub(super) fn take_over(&mut self) -> bool {
+        let wanted = !self.is_posted_elsewhere() && self.has_tasks();
+        if wanted {
+            self.poster = Some(thread::current().id());
+        }
+        wanted
+    }
+
+    /// Whether another thread does the tasks.
+    pub(super) fn is_posted_elsewhere(&self) -> bool {
+        self.poster.is_some_and(|poster| poster != thread::current().id())
     }
 
     /// The next task of who does them; `None` if that is over.
     pub(super) fn next_task(&mut self) -> Option<Task> {
+        // A handler may have done them all, and another thread those after.
+        if self.poster != Some(thread::current().id()) {
+            return None;
+        }
         if let Some(task) = self.tasks.pop_front() {
             return Some(task);
         }
         if std::mem::take(&mut self.behind) {
             return Some(Task::CatchUp);
         }
-        self.busy = false;
+        self.poster = None;
         None
     }
 
     /// Whoever did the tasks cannot go on.
     pub(super) fn give_up(&mut self) {
-        self.busy = false;
+        if !self.is_posted_elsewhere() {
+            self.poster = None;
+        }
+    }
+
+    fn has_tasks(&self) -> bool {
+        self.behind || !self.tasks.is_empty()
     }
 }
 
@@ -281,8 +315,16 @@ mod tests {
         }
         feed.say(vec![Event::SourceEos(crate::health::SourceEos {})]);
         assert_eq!((feed.occurred, feed.lost), (MOST_WAITING as u64 + 1, 1));
+        assert!(feed.ask());
+        assert!(!feed.ask(), "somebody has been asked");
+        feed.answer();
         assert!(feed.take_over());
-        assert!(!feed.take_over(), "somebody does them");
+        assert!(!feed.ask(), "somebody does them");
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                assert!(!feed.take_over() && feed.is_posted_elsewhere() && feed.next_task().is_none());
+            });
+        });
         feed.catch_up();
         let mut done = 0;
         while let Some(task) = feed.next_task() {

@@ -191,7 +191,9 @@ impl NvHealth {
 
     fn stop(&self) {
         self.core.stop_watching();
-        self.core.happens(self.obj().upcast_ref(), |feed| feed.stop(clock::now()));
+        let element = self.obj();
+        self.core.happens(element.upcast_ref(), |feed| feed.stop(clock::now()));
+        self.core.settle(element.upcast_ref());
     }
 }
 
