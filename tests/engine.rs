@@ -664,3 +664,24 @@ fn what_is_folded_is_said_though_no_frame_follows() {
     }
     assert_eq!(messages.last().map(|message| message.burst.total), Some(4));
 }
+
+#[test]
+fn a_rebuilt_engine_is_announced_before_it_recovers() {
+    let gate = Gate::new();
+    let script = wedging("announced", &gate, 0..1);
+    let rig = impatient_rig(&script);
+    let (tell, told) = std::sync::mpsc::channel();
+    // Whoever hears of the new latency takes its time; frames come all the while.
+    rig.pipeline.bus().expect("a bus").set_sync_handler(move |_, message| {
+        if message.type_() == gst::MessageType::Latency {
+            tell.send(()).ok();
+            std::thread::park_timeout(Duration::from_millis(300));
+        }
+        gst::BusSyncReply::Pass
+    });
+    send_until_inferred(&rig, 0);
+    let messages = messages_until(&rig.pipeline, "engine-recovered");
+    assert!(told.try_recv().is_ok(), "no new latency: this shows nothing");
+    assert_eq!(count(&messages, "engine-rebuilt"), 1, "{messages:?}");
+    gate.open();
+}

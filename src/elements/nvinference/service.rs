@@ -28,6 +28,7 @@ struct State {
     /// The model in use, or the last one: a frame that fails still says which model failed it.
     runtime: Option<Arc<Runtime>>,
     ladder: Ladder,
+    /// Until its engine is in service and that is said: no frame is given to the engine before.
     rebuild: Option<Rebuild>,
     /// The largest batch of the stream.
     most: usize,
@@ -45,6 +46,14 @@ impl Drop for Rebuild {
         if let Some(thread) = self.thread.take() {
             infer::detach(thread);
         }
+    }
+}
+
+impl State {
+    /// Takes a rebuild out that is not wanted any more. It is told so with the lock held: from then on it changes
+    /// nothing here.
+    fn cancel(&mut self) -> Option<Rebuild> {
+        self.rebuild.take().inspect(|rebuild| rebuild.interrupt.set())
     }
 }
 
@@ -78,8 +87,10 @@ impl Service {
         let runtime = Arc::clone(state.runtime.as_ref()?);
         let last = state.ladder.stats().last_error.as_deref().unwrap_or_default();
         let refusal = match state.ladder.state() {
-            EngineState::Ok | EngineState::Degraded => None,
-            EngineState::Rebuilding => Some(format!("the engine is being rebuilt: {last}")),
+            EngineState::Ok | EngineState::Degraded if state.rebuild.is_none() => None,
+            EngineState::Ok | EngineState::Degraded | EngineState::Rebuilding => {
+                Some(format!("the engine is being rebuilt: {last}"))
+            }
             EngineState::Failed => Some(format!("the engine has failed: {last}")),
         };
         Some(Serving { runtime, refusal: refusal.map(Arc::from) })
@@ -97,19 +108,26 @@ impl Service {
 
     /// Breaks a rebuild off.
     pub(super) fn cancel(&self) {
-        let rebuild = lock(&self.state).rebuild.take();
+        let rebuild = lock(&self.state).cancel();
         drop(rebuild);
     }
 
     /// Lets go of everything.
     pub(super) fn close(&self) {
-        let state = std::mem::take(&mut *lock(&self.state));
-        drop(state);
+        self.replace(State::default());
     }
 
     fn set(&self, runtime: Runtime) {
         let state = State { runtime: Some(Arc::new(runtime)), ..State::default() };
-        let before = std::mem::replace(&mut *lock(&self.state), state);
+        self.replace(state);
+    }
+
+    fn replace(&self, state: State) {
+        let before = {
+            let mut current = lock(&self.state);
+            let rebuild = current.cancel();
+            (std::mem::replace(&mut *current, state), rebuild)
+        };
         drop(before);
     }
 
@@ -265,13 +283,12 @@ impl NvInference {
                 drop(state);
                 return;
             }
-            let rebuild = state.rebuild.take();
             match opened {
                 Ok(runtime) => {
                     let before = state.runtime.replace(Arc::new(runtime));
-                    (state.ladder.rebuilt(now.since(began)), (before, rebuild))
+                    (state.ladder.rebuilt(now.since(began)), before)
                 }
-                Err(detail) => (state.ladder.not_rebuilt(&detail), (None, rebuild)),
+                Err(detail) => (state.ladder.not_rebuilt(&detail), None),
             }
         };
         drop(before);
@@ -281,6 +298,12 @@ impl NvInference {
         for event in reaction.events {
             self.health.report(&*self.obj(), None, event, 1);
         }
+        // Not before: the next thing said is that the engine has recovered.
+        let done = {
+            let mut state = lock(&self.service.state);
+            if interrupt.is_set() { None } else { state.rebuild.take() }
+        };
+        drop(done);
         self.outbox.signal.raise();
     }
 }
