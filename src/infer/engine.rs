@@ -253,6 +253,7 @@ impl Engine {
             ENGINES.forget(key, self);
         }
         self.retired.set();
+        self.shared.retired.store(true, Ordering::Release);
         let worker = self.worker.lock().take();
         self.drop_queued();
         worker::let_go(&self.shared);

@@ -19,6 +19,7 @@ use std::any::Any;
 use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -60,6 +61,8 @@ pub(super) struct Shared {
     pub(super) stats: Mutex<EngineStats>,
     /// What the batch in the run in progress holds.
     pub(super) held: Mutex<Option<Box<dyn Any + Send>>>,
+    /// Nobody waits for a run that begins now, nor would anybody let go of what its batch holds.
+    pub(super) retired: AtomicBool,
 }
 
 /// Results of one run.
@@ -250,6 +253,12 @@ fn answer(batch: Batch, backend: &mut dyn Backend, job: Job, shared: &Arc<Shared
     let Job { input, hold, purpose, reply } = job;
     let started = clock::now();
     *shared.held.lock() = Some(hold);
+    // Not before: what retires the engine sets this, then takes what is held.
+    if shared.retired.load(Ordering::Acquire) {
+        let_go(shared);
+        reply.send(Err(InferError::Stopped.into())).ok();
+        return;
+    }
     shared.stats.lock().running_since = Some(started);
     let mut outputs = shared.pool.outputs();
     let result = guarded(|| backend.run(&input, purpose, &mut outputs));
@@ -303,5 +312,27 @@ fn count(
             stats.errors += 1;
             stats.last_error = Some(error.clone());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fake;
+    use super::super::tensor::InputData;
+    use super::*;
+
+    #[test]
+    fn a_retired_engine_begins_no_run_that_it_could_keep_the_batch_of() {
+        let (mut script, stage) = fake::script(Vec::new());
+        let shared = Arc::<Shared>::default();
+        shared.retired.store(true, Ordering::Release);
+        let (hold, held) = bounded::<()>(0);
+        let (reply, answered) = bounded(1);
+        let input = Input { data: InputData::F32(vec![0.0; 6]), batch: 1 };
+        let job = Job { input, hold: Box::new(hold), purpose: Purpose::Frames, reply };
+        answer(Batch::Dynamic, &mut script, job, &shared);
+        assert!(stage.began.is_empty());
+        assert!(held.try_recv().is_err_and(|error| error.is_disconnected()));
+        assert_eq!(answered.recv().unwrap().unwrap_err().error, InferError::Stopped);
     }
 }
