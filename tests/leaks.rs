@@ -37,8 +37,13 @@ fn run_all() {
     let records = tempfile::tempdir().expect("a folder");
     let batched = batched(records.path());
     let plain = format!("videotestsrc num-buffers=20 ! nvinference model={MODEL} ! nvsink name=s");
+    // Watched by time: silence, idleness, reports, and an end that the watcher brings about.
+    let watched = format!(
+        "videotestsrc num-buffers=20 is-live=true ! nvhealth name=h stall-timeout=1000000 report-interval=1000000 \
+         fps-min=1000 lag-threshold=1 ! nvinference model={MODEL} ! nvsink name=s"
+    );
     let endless = |description: &str| description.replace("num-buffers=20", "");
-    for description in [&batched, &plain] {
+    for description in [&batched, &plain, &watched] {
         play_until(&launch(description), gst::MessageType::Eos);
         play_until(&launch(&description.replace(MODEL, "/nowhere.onnx")), gst::MessageType::Error);
         break_off_in_mid_stream(&launch(&endless(description)));
@@ -52,6 +57,10 @@ fn run_all() {
     let twice = launch(&batched);
     play_until(&twice, gst::MessageType::Eos);
     play_until(&twice, gst::MessageType::Eos);
+    play_until(
+        &launch("appsrc is-live=true ! nvhealth idle-timeout=1000000 idle-action=eos ! fakesink"),
+        gst::MessageType::Eos,
+    );
     release_pads();
     churn::run_all();
 }
