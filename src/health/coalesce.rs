@@ -25,6 +25,9 @@ impl Burst {
     }
 }
 
+/// Most feeds and kinds it remembers what it has said of. It takes feeds that come and go under new names to get there.
+const MOST_ENTRIES: usize = 4096;
+
 /// Kinds of event of which each takes back or goes on from another: who reads only the last of them must not be told
 /// of what is over.
 const STORIES: [&[&str]; 4] = [
@@ -107,7 +110,8 @@ type Key = (Option<String>, &'static str);
 
 /// Folds the events of one element, each kind at each feed on its own.
 ///
-/// It remembers every feed it has heard of until [`Self::forget`]. Kinds that tell one story, such as `feed-stalled`
+/// It remembers every feed it has heard of until [`Self::forget`], or until there are too many: then it forgets who
+/// has been quiet for longest and has nothing unreported. Kinds that tell one story, such as `feed-stalled`
 /// and `feed-recovered`, are posted in the order in which each last happened, so that the last message is what is
 /// true: one waits for the other to be due.
 #[derive(Debug, Default)]
@@ -123,6 +127,9 @@ impl Coalescer {
         let key = (feed_id.map(str::to_owned), event.name());
         self.occurred = self.occurred.saturating_add(1);
         let at = self.occurred;
+        if self.entries.len() >= MOST_ENTRIES && !self.entries.contains_key(&key) {
+            self.make_room();
+        }
         let entry = self.entries.entry(key.clone()).or_insert_with(|| Entry {
             coalesced: Coalesced::default(),
             latest: event.clone(),
@@ -168,6 +175,14 @@ impl Coalescer {
     pub fn due_at(&self) -> Option<Monotonic> {
         let next = self.entries.iter().filter(|(key, _)| !self.waits(key));
         next.filter_map(|(_, entry)| entry.coalesced.due_at()).min()
+    }
+
+    fn make_room(&mut self) {
+        let quiet = self.entries.iter().filter(|(_, entry)| entry.coalesced.is_reported());
+        let oldest = quiet.min_by_key(|(_, entry)| entry.at).map(|(key, _)| key.clone());
+        if let Some(key) = oldest {
+            self.entries.remove(&key);
+        }
     }
 
     fn flush_all(&mut self, of_feed: impl Fn(Option<&str>) -> bool) -> Vec<Due> {
@@ -321,6 +336,20 @@ mod tests {
             }
             prop_assert_eq!(names(&said).last().copied(), Some(happened));
         }
+    }
+
+    #[test]
+    fn feeds_that_never_come_back_do_not_pile_up_and_leave_nothing_unsaid() {
+        let mut events = Coalescer::default();
+        assert!(events.add(Some("quiet"), drop(), 1, at(0)).is_some());
+        assert!(events.add(Some("folded"), drop(), 1, at(0)).is_some());
+        assert!(events.add(Some("folded"), drop(), 2, at(1)).is_none());
+        for feed in 0..MOST_ENTRIES as u64 + 10 {
+            assert!(events.add(Some(&feed.to_string()), drop(), 1, at(2)).is_some());
+        }
+        assert_eq!(events.entries.len(), MOST_ENTRIES);
+        assert_eq!(events.flush_feed(Some("folded"))[0].burst, Burst { count: 2, total: 3 });
+        assert_eq!(events.add(Some("quiet"), drop(), 1, at(3)).map(|due| due.burst), Some(Burst::single(1)));
     }
 
     #[test]
