@@ -311,7 +311,7 @@ impl NvHealth {
 
     fn feed_id(&self) -> Option<String> {
         let name = self.core.look(|feed| feed.name().map(ToString::to_string));
-        Some(name.unwrap_or_else(|| self.obj().name().into()))
+        shown(Some(&name.unwrap_or_else(|| self.obj().name().into())))
     }
 
     fn set_feed_id(&self, feed_id: Option<String>) {
