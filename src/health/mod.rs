@@ -3,7 +3,7 @@
 //! An [`Event`] is one thing that happened; [`Message`] is what is posted about it; a [`Coalescer`] folds a burst
 //! of events into at most one message per kind, feed and second, so that the counts of the messages about a kind
 //! add up to how often it happened. A [`Watch`] finds the events of one feed, a [`Ladder`] judges how an engine fares by
-//! how its batches went. [`redact`] takes the credentials out of any text on its way to a user.
+//! how its batches went. [`redact()`] takes the credentials out of any text on its way to a user.
 //!
 //! Pure: nothing here posts, waits or reads a clock. The elements carry messages to the bus and back.
 
