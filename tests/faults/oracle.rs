@@ -143,6 +143,8 @@ pub(crate) struct Scene {
     strangers: bool,
     /// Healthy feeds got frames besides those of the rounds.
     extra_frames: bool,
+    /// Frames are on their way at the verdict.
+    busy: bool,
 }
 
 impl Scene {
@@ -170,6 +172,7 @@ impl Scene {
             allowed_errors: Vec::new(),
             strangers: false,
             extra_frames: false,
+            busy: false,
             plan,
         };
         for feed in 0..scene.plan.feeds {
@@ -284,6 +287,11 @@ impl Scene {
     /// Healthy feeds got frames besides those of the rounds: only their rounds are compared.
     pub(crate) fn forgive_numbers(&mut self) {
         self.extra_frames = true;
+    }
+
+    /// The verdict comes while frames are on their way, so that there is something to do for our threads.
+    pub(crate) fn stay_busy(&mut self) {
+        self.busy = true;
     }
 
     /// A counter of the pad of a feed.
@@ -446,7 +454,9 @@ impl Scene {
     pub(crate) fn verdict(self, expected: &[(&str, u32)]) {
         let (plan, rounds) = (self.plan.clone(), self.rounds);
         let (strangers, extra_frames) = (self.strangers, self.extra_frames);
-        assert_quiet();
+        if !self.busy {
+            assert_quiet();
+        }
         self.check_books();
         // Reports that wait for their second go out when the pipeline stops.
         self.stop();
