@@ -214,12 +214,6 @@ pub(super) fn reopens(event: &gst::EventRef) -> bool {
     matches!(event.type_(), gst::EventType::StreamStart | gst::EventType::Caps)
 }
 
-/// Whether two sticky events are of one kind, so that the later replaces the earlier.
-pub(super) fn same_kind(one: &gst::EventRef, other: &gst::EventRef) -> bool {
-    let name = |event: &gst::EventRef| event.structure().map(|structure| structure.name().to_string());
-    one.type_() == other.type_() && (!one.type_().is_sticky_multi() || name(one) == name(other))
-}
-
 /// Whether a flush may not throw this queued event away: nobody would send it again.
 pub(super) fn survives_flush(event: &gst::EventRef) -> bool {
     event.is_sticky() && !matches!(event.type_(), gst::EventType::Segment | gst::EventType::Eos)

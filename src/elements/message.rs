@@ -283,15 +283,8 @@ impl Tails {
         let watching = self.watching.lock().take();
         // Outside of the lock: it may wait for the thread.
         drop(watching);
-        let deadline = clock::now().saturating_add(JOIN_TIMEOUT);
-        loop {
-            let seen = self.idle.seen();
-            let poster = *self.poster.lock();
-            if poster.is_none_or(|poster| poster == std::thread::current().id()) || clock::now() >= deadline {
-                return;
-            }
-            self.idle.wait(seen, Some(deadline));
-        }
+        let me = std::thread::current().id();
+        self.idle.wait_until(JOIN_TIMEOUT, || self.poster.lock().is_none_or(|poster| poster == me));
     }
 }
 

@@ -13,6 +13,7 @@ pub mod nvsink;
 pub mod nvunbatcher;
 mod signal;
 mod stats;
+mod sticky;
 mod thread;
 mod video;
 mod watcher;

@@ -7,6 +7,7 @@
 use crate::clock;
 use crate::time::Monotonic;
 use parking_lot::{Condvar, Mutex};
+use std::time::Duration;
 
 /// What a waiter has seen; see [`Signal::seen`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +31,21 @@ impl Signal {
     pub(crate) fn raise(&self) {
         *self.raised.lock() += 1;
         self.condition.notify_all();
+    }
+
+    /// Waits until `holds`, which whoever raises the signal brings about, for at most `within`; whether it does.
+    pub(crate) fn wait_until(&self, within: Duration, holds: impl Fn() -> bool) -> bool {
+        let deadline = clock::now().saturating_add(within);
+        loop {
+            let seen = self.seen();
+            if holds() {
+                return true;
+            }
+            if clock::now() >= deadline {
+                return false;
+            }
+            self.wait(seen, Some(deadline));
+        }
     }
 
     /// Waits until the signal is raised or `deadline` has come (`None`: no deadline).

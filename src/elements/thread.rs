@@ -1,6 +1,5 @@
 //! Named threads that run one step after another and end in a bounded time.
 
-use crate::clock;
 use crate::elements::signal::Signal;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -73,19 +72,12 @@ impl StepThread {
         if std::thread::current().id() == self.handle.thread().id() {
             return true;
         }
-        let deadline = clock::now().saturating_add(within);
-        loop {
-            let seen = self.ended.signal.seen();
-            if self.ended.flag.load(Ordering::Acquire) {
-                // Past its last step: what is left is the end of the thread itself.
-                self.handle.join().ok();
-                return true;
-            }
-            if clock::now() >= deadline {
-                return false;
-            }
-            self.ended.signal.wait(seen, Some(deadline));
+        let ended = self.ended.signal.wait_until(within, || self.ended.flag.load(Ordering::Acquire));
+        if ended {
+            // Past its last step: what is left is the end of the thread itself.
+            self.handle.join().ok();
         }
+        ended
     }
 }
 

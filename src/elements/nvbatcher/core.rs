@@ -115,8 +115,7 @@ impl Core {
         let mut state = self.state.lock();
         state.running = true;
         state.finished = false;
-        state.links += 1;
-        state.downstream = Ok(());
+        state.reopen();
     }
 
     /// The src pad is not active any more: everything that waits is let go of, everybody who waits is woken.
@@ -194,7 +193,7 @@ impl Core {
     /// Queues a serialized event of a feed behind its frames.
     pub(super) fn queue_event(&self, id: FeedId, event: gst::Event) -> Result<(), Refused> {
         let mut state = self.state.lock();
-        let State { former, lanes, finished, running, downstream, links, .. } = &mut *state;
+        let State { former, lanes, finished, running, .. } = &mut *state;
         let lane = lanes.get_mut(&id).ok_or(Refused::Flushing)?;
         if lane.flushing || !*running {
             return Err(Refused::Flushing);
@@ -215,11 +214,11 @@ impl Core {
             _ if lane.eos => return Err(Refused::Eos),
             _ => {}
         }
-        if link::reopens(&event) {
-            *links += 1;
-            *downstream = Ok(());
-        }
+        let reopens = link::reopens(&event);
         lane.push_event(event);
+        if reopens {
+            state.reopen();
+        }
         drop(state);
         self.work.raise();
         Ok(())
@@ -246,10 +245,7 @@ impl Core {
 
     /// Downstream may have got somebody who takes frames: try again.
     pub(super) fn retry(&self) {
-        let mut state = self.state.lock();
-        state.links += 1;
-        state.downstream = Ok(());
-        drop(state);
+        self.state.lock().reopen();
         self.work.raise();
     }
 
@@ -304,6 +300,12 @@ impl Core {
 }
 
 impl State {
+    /// There may be another downstream: what the last one answered does not count any more.
+    pub(super) fn reopen(&mut self) {
+        self.links += 1;
+        self.downstream = Ok(());
+    }
+
     /// Whether a feed takes frames, else why not.
     fn admits(&self, id: FeedId) -> Result<(), Refused> {
         let lane = self.lanes.get(&id).ok_or(Refused::Flushing)?;

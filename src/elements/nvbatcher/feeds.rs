@@ -117,7 +117,7 @@ impl Core {
     /// was flushed; `None` if it is gone.
     pub(super) fn set_flushing(&self, id: FeedId, flushing: bool) -> Option<u32> {
         let mut state = self.state.lock();
-        let State { former, lanes, finished, downstream, links, .. } = &mut *state;
+        let State { former, lanes, finished, .. } = &mut *state;
         let lane = lanes.get_mut(&id).filter(|lane| !lane.released)?;
         lane.flushing = flushing;
         let mut freed = VecDeque::new();
@@ -125,14 +125,15 @@ impl Core {
             drop(former.flush(id));
             freed = lane.flush();
         } else {
-            *links += 1;
-            *downstream = Ok(());
             if std::mem::take(&mut lane.eos) {
                 *finished = false;
                 former.resume(id).ok();
             }
         }
         let (space, epoch) = (Arc::clone(&lane.space), lane.feed.epoch);
+        if !flushing {
+            state.reopen();
+        }
         drop(state);
         space.raise();
         self.work.raise();

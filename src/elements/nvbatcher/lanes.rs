@@ -3,13 +3,10 @@
 use crate::batch::{Chosen, FeedOptions, FrameId, Overload};
 use crate::elements::link;
 use crate::elements::signal::Signal;
+use crate::elements::sticky::{self, Carries, MAX_EVENTS};
 use crate::meta::batch::{Feed, Format, Frame, Item, WallTime};
 use std::collections::VecDeque;
 use std::sync::Arc;
-
-/// Events in one queue above which those that a later one has made obsolete go. Frames are bounded by
-/// `max-size-buffers`, events by nobody else while downstream is busy.
-const MAX_EVENTS: usize = 256;
 
 /// A frame as it waits in its feed's queue.
 #[derive(Debug)]
@@ -24,6 +21,15 @@ pub(super) struct Waiting {
 pub(super) enum Queued {
     Frame(FrameId, Feed, Box<Waiting>),
     Event(Feed, gst::Event),
+}
+
+impl Carries for Queued {
+    fn event(&self) -> Option<&gst::Event> {
+        match self {
+            Self::Frame(..) => None,
+            Self::Event(_, event) => Some(event),
+        }
+    }
 }
 
 /// The queue of one feed.
@@ -71,36 +77,10 @@ impl Lane {
         self.unchecked += 1;
         if self.unchecked > MAX_EVENTS {
             self.unchecked = 0;
-            self.compact();
-        }
-    }
-
-    /// If there are too many events, lets those go that a later one between the same frames makes obsolete, and those
-    /// that are not sticky.
-    fn compact(&mut self) {
-        let is_event = |queued: &&Queued| matches!(queued, Queued::Event(..));
-        if self.queue.iter().filter(is_event).count() <= MAX_EVENTS {
-            return;
-        }
-        let mut later: Vec<gst::Event> = Vec::new();
-        let mut kept = VecDeque::new();
-        for queued in std::mem::take(&mut self.queue).into_iter().rev() {
-            match &queued {
-                Queued::Frame(..) => later.clear(),
-                Queued::Event(_, event) if link::is_feed_gone(event) => {}
-                Queued::Event(_, event) => {
-                    let replaces = |later: &gst::Event| {
-                        later.type_() == gst::EventType::StreamStart || link::same_kind(later, event)
-                    };
-                    if !event.is_sticky() || later.iter().any(replaces) {
-                        continue;
-                    }
-                    later.push(event.clone());
-                }
+            if sticky::count(&self.queue) > MAX_EVENTS {
+                sticky::compact(&mut self.queue);
             }
-            kept.push_front(queued);
         }
-        self.queue = kept;
     }
 
     pub(super) fn remove_frame(&mut self, key: FrameId) -> Option<(Feed, Box<Waiting>)> {

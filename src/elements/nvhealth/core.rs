@@ -7,7 +7,6 @@
 
 use super::feed::{Feed, Task};
 use super::imp::NvHealth;
-use crate::clock;
 use crate::elements::message::HealthReporter;
 use crate::elements::signal::Signal;
 use crate::elements::thread::JOIN_TIMEOUT;
@@ -78,14 +77,7 @@ impl Core {
 
     /// Waits, within bounds, until no other thread posts.
     pub(super) fn settle(&self, element: &gst::Element) {
-        let deadline = clock::now().saturating_add(JOIN_TIMEOUT);
-        loop {
-            let seen = self.posted.seen();
-            if !self.look(Feed::is_posted_elsewhere) || clock::now() >= deadline {
-                break;
-            }
-            self.posted.wait(seen, Some(deadline));
-        }
+        self.posted.wait_until(JOIN_TIMEOUT, || !self.look(Feed::is_posted_elsewhere));
         // It may have been unable to go on.
         self.happens(element, |_| ());
     }

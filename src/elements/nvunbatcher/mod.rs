@@ -3,9 +3,9 @@
 mod events;
 #[expect(missing_docs, reason = "the accessors the derive makes are documented by the blurbs")]
 mod imp;
+mod known;
 mod outlets;
 mod push;
-mod sticky;
 
 use glib::prelude::*;
 

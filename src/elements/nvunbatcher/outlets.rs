@@ -3,10 +3,11 @@
 //! The queues hold frames with tickets, so the batcher bounds them per feed. Everything that is dropped leaves
 //! as a value: its ticket goes after the lock.
 
-use super::sticky::{Age, Known, keep_sticky};
+use super::known::{Age, Known};
 use crate::batch::DropReason;
 use crate::elements::link;
 use crate::elements::signal::Signal;
+use crate::elements::sticky::{self, Carries, MAX_EVENTS};
 use crate::meta::batch::{Frame, Item, Label};
 use crate::time::Monotonic;
 use parking_lot::Mutex;
@@ -18,9 +19,6 @@ mod flush;
 
 /// How long a linked pad may be silent while other feeds flow before it gets a GAP to preroll with.
 const SILENCE: Duration = Duration::from_secs(1);
-
-/// Events in one queue above which those that a later one has made obsolete go.
-const MAX_EVENTS: usize = 256;
 
 /// Feeds that were cut off and are known for it, so that nothing from before comes out. Beyond that the one with the
 /// lowest number is forgotten.
@@ -36,6 +34,15 @@ pub(super) enum Parcel {
     /// Look again when the signal is raised, or at the time given.
     Wait(Option<Monotonic>),
     Stop,
+}
+
+impl Carries for Parcel {
+    fn event(&self) -> Option<&gst::Event> {
+        match self {
+            Self::Event(event) => Some(event),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -304,7 +311,7 @@ impl State {
             if age == Age::Gone || (age == Age::Flushed && !link::survives_flush(event)) {
                 return;
             }
-            keep_sticky(&mut known.sticky, event.clone());
+            sticky::keep(&mut known.sticky, event.clone());
         }
         let Some(outlet) = self.outlets.get_mut(&feed) else {
             if let Item::Frame(frame) = item {
@@ -377,28 +384,9 @@ impl Outlet {
         self.queue.push_back(Parcel::Event(event));
         self.events += 1;
         if self.events > MAX_EVENTS {
-            self.compact();
+            sticky::compact(&mut self.queue);
+            self.events = sticky::count(&self.queue);
         }
-    }
-
-    /// Lets the events go that a later one between the same frames makes obsolete, and those that are not
-    /// sticky.
-    fn compact(&mut self) {
-        let mut kept = VecDeque::with_capacity(self.queue.len());
-        let mut run = Vec::new();
-        let mut events = 0;
-        for parcel in std::mem::take(&mut self.queue) {
-            if let Parcel::Event(event) = parcel {
-                keep_sticky(&mut run, event);
-                continue;
-            }
-            events += run.len();
-            kept.extend(run.drain(..).map(Parcel::Event));
-            kept.push_back(parcel);
-        }
-        self.events = events + run.len();
-        kept.extend(run.into_iter().map(Parcel::Event));
-        self.queue = kept;
     }
 }
 

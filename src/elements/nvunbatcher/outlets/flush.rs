@@ -3,7 +3,7 @@
 use super::{MAX_CUT, Outlets, Parcel, State, discard};
 use crate::batch::DropReason;
 use crate::elements::link;
-use crate::elements::nvunbatcher::sticky::Known;
+use crate::elements::nvunbatcher::known::Known;
 use std::sync::Arc;
 
 impl Outlets {

@@ -2,9 +2,6 @@
 
 use crate::elements::link;
 
-/// Most sticky events kept for a feed.
-const MAX_STICKY: usize = 32;
-
 /// What is known of a feed, whether or not it has a pad.
 #[derive(Debug, Default)]
 pub(super) struct Known {
@@ -68,23 +65,5 @@ impl Known {
         self.epoch = 0;
         self.first_epoch = 0;
         self.restarts = false;
-    }
-}
-
-/// Keeps what a pad that starts later must begin with: the last event of each sticky kind.
-pub(super) fn keep_sticky(kept: &mut Vec<gst::Event>, event: gst::Event) {
-    match event.type_() {
-        gst::EventType::StreamStart => kept.clear(),
-        // Only a flush lets a stream go on after its end.
-        gst::EventType::Segment => kept.retain(|old| old.type_() != gst::EventType::Eos),
-        _ => {}
-    }
-    if !event.is_sticky() {
-        return;
-    }
-    match kept.iter().position(|old| link::same_kind(old, &event)) {
-        Some(at) => kept[at] = event,
-        None if kept.len() < MAX_STICKY => kept.push(event),
-        None => {}
     }
 }
