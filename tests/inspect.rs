@@ -6,7 +6,7 @@
 //! ./dev run env NV_UPDATE=1 cargo test --features testing --test integration inspect::
 //! ```
 
-use crate::support::{init, repository};
+use crate::support::{assert_page, init, repository};
 use glib::ParamFlags;
 use gst::prelude::*;
 use std::fmt::Write as _;
@@ -228,16 +228,7 @@ fn page() -> String {
 
 #[test]
 fn the_page_of_elements_is_what_the_elements_say() {
-    let (expected, path) = (page(), repository(DOCUMENT));
-    if std::env::var_os("NV_UPDATE").is_some() {
-        std::fs::write(&path, &expected).expect("the page can be written");
-    }
-    let found = std::fs::read_to_string(&path).unwrap_or_default();
-    let differs = expected.lines().zip(found.lines()).find(|(expected, found)| expected != found);
-    assert!(
-        found == expected,
-        "{DOCUMENT} is out of date ({differs:?}); update it with: NV_UPDATE=1 cargo test --features testing --test integration inspect::"
-    );
+    assert_page(DOCUMENT, "inspect", &page());
 }
 
 #[test]

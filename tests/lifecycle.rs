@@ -1,11 +1,11 @@
 //! States, pads that come and go, and what must be left behind: nothing.
 
 use crate::support::frames::Painter;
+use crate::support::holdings::Holdings;
 use crate::support::rig::Rig;
 use crate::support::{PATIENCE, assert_ledger, eventually, facts, launch, stat, tiny_model, wait_for_eos};
 use gst::prelude::*;
 use gst_video::VideoFormat;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::channel;
 
@@ -13,39 +13,10 @@ fn grey() -> Painter {
     Painter::new(VideoFormat::Gray8, 64, 64)
 }
 
-/// What a process has of the system.
-#[derive(Debug)]
-struct Holdings {
-    threads: Vec<String>,
-    descriptors: Vec<PathBuf>,
-}
-
-impl Holdings {
-    fn now() -> Self {
-        let list = |path: &str| std::fs::read_dir(path).expect("Linux").flatten().map(|entry| entry.path());
-        // One may end between the two looks.
-        Self {
-            threads: list("/proc/self/task")
-                .filter_map(|task| std::fs::read_to_string(task.join("comm")).ok())
-                .map(|name| name.trim_end().to_owned())
-                .collect(),
-            descriptors: list("/proc/self/fd").filter_map(|file| std::fs::read_link(file).ok()).collect(),
-        }
-    }
-
-    fn threads_of_ours(&self) -> usize {
-        self.threads.iter().filter(|name| name.starts_with("nv-")).count()
-    }
-
-    /// Waits until there is no more than this. Threads of GLib's pool end by themselves when they have been idle
-    /// for 15 s; ONNX Runtime keeps a thread of its own, which has the name of the one that started it.
-    fn wait_for_no_more(&self) {
-        eventually(&format!("no more than {self:?}"), Self::now, |now| {
-            now.threads.len() <= self.threads.len()
-                && now.threads_of_ours() <= self.threads_of_ours()
-                && now.descriptors.len() <= self.descriptors.len()
-        });
-    }
+/// Waits until there is no more than this. Threads of GLib's pool end by themselves when they have been idle for 15 s;
+/// ONNX Runtime keeps a thread of its own, which has the name of the one that started it.
+fn wait_for_no_more(before: &Holdings) {
+    eventually(&format!("no more than {before:?}"), Holdings::now, |now| now.is_no_more_than(before, false));
 }
 
 fn play_and_preroll(pipeline: &gst::Pipeline) {
@@ -86,7 +57,7 @@ fn fifty_cycles_of_ready_and_playing_leave_no_thread_and_no_descriptor_behind() 
     (0..2).for_each(|_| cycle(&pipeline, gst::State::Ready));
     let first = Holdings::now();
     (0..50).for_each(|_| cycle(&pipeline, gst::State::Ready));
-    first.wait_for_no_more();
+    wait_for_no_more(&first);
     pipeline.set_state(gst::State::Null).expect("it stops");
     assert_ledger(&pipeline.by_name("b").expect("the batcher"));
 }
@@ -98,7 +69,7 @@ fn twenty_cycles_of_null_and_playing_leave_no_thread_and_no_descriptor_behind() 
     (0..2).for_each(|_| cycle(&pipeline, gst::State::Null));
     let first = Holdings::now();
     (0..20).for_each(|_| cycle(&pipeline, gst::State::Null));
-    first.wait_for_no_more();
+    wait_for_no_more(&first);
 }
 
 #[test]

@@ -6,7 +6,7 @@
 //! ./dev run env NV_UPDATE=1 cargo test --test integration messages::
 //! ```
 
-use crate::support::{init, repository};
+use crate::support::{assert_page, init};
 use gstnextvision::elements::message::health_of;
 use gstnextvision::health::{Burst, Event, EventSpec, Kind, Message, NAME, Value};
 use std::collections::BTreeSet;
@@ -103,16 +103,7 @@ fn page() -> String {
 
 #[test]
 fn the_page_of_messages_is_what_can_be_posted() {
-    let (expected, path) = (page(), repository(DOCUMENT));
-    if std::env::var_os("NV_UPDATE").is_some() {
-        std::fs::write(&path, &expected).expect("the page can be written");
-    }
-    let found = std::fs::read_to_string(&path).unwrap_or_default();
-    let differs = expected.lines().zip(found.lines()).find(|(expected, found)| expected != found);
-    assert!(
-        found == expected,
-        "{DOCUMENT} is out of date ({differs:?}); update it with: NV_UPDATE=1 cargo test --test integration messages::"
-    );
+    assert_page(DOCUMENT, "messages", &page());
 }
 
 fn value(kind: Kind) -> Value {

@@ -18,8 +18,9 @@
 
 use super::camera::Camera;
 use super::consumer::{Arrival, Consumer, Wrong};
-use super::process::{Holdings, assert_quiet, is_alone};
+use super::process::{assert_quiet, is_alone, wait_for_no_more};
 use super::watch::{self, Watch};
+use crate::support::holdings::Holdings;
 use crate::support::{assert_ledger, eventually, init, stat};
 use gst::prelude::*;
 use gstnextvision::clock;
@@ -446,7 +447,7 @@ impl Scene {
             Vec::is_empty,
         );
         eventually("all pads are freed", || pads.iter().any(|weak| weak.upgrade().is_some()), |alive| !alive);
-        before_any_scene().wait_for_no_more(others);
+        wait_for_no_more(before_any_scene(), others);
         delivered
     }
 

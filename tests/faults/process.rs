@@ -3,7 +3,7 @@
 //! True only for a process that runs one test at a time, as `cargo nextest` makes them.
 
 use crate::support::eventually;
-use std::path::PathBuf;
+use crate::support::holdings::Holdings;
 
 /// Time of its own that the test takes while it looks whether a thread of ours spins, in nanoseconds.
 const OWN_TIME: u64 = 30_000_000;
@@ -13,42 +13,13 @@ pub(super) fn is_alone() -> bool {
     std::env::var("NEXTEST_EXECUTION_MODE").is_ok_and(|mode| mode == "process-per-test")
 }
 
-/// What a process has of the system.
-#[derive(Clone, Debug)]
-pub(super) struct Holdings {
-    threads: Vec<String>,
-    descriptors: Vec<PathBuf>,
-}
-
-impl Holdings {
-    pub(super) fn now() -> Self {
-        let list = |path: &str| std::fs::read_dir(path).expect("Linux").flatten().map(|entry| entry.path());
-        // One may end between the two looks.
-        Self {
-            threads: list("/proc/self/task")
-                .filter_map(|task| std::fs::read_to_string(task.join("comm")).ok())
-                .map(|name| name.trim_end().to_owned())
-                .collect(),
-            descriptors: list("/proc/self/fd").filter_map(|file| std::fs::read_link(file).ok()).collect(),
-        }
+/// Waits until there is no more than `before`; a thread that was let go of ends a moment later. Threads of GLib's pool,
+/// which `others` may have used, end when they have been idle for 15 s: they are not waited for.
+pub(super) fn wait_for_no_more(before: &Holdings, others: bool) {
+    if !is_alone() {
+        return;
     }
-
-    pub(super) fn threads_of_ours(&self) -> usize {
-        self.threads.iter().filter(|name| name.starts_with("nv-")).count()
-    }
-
-    /// Waits until there is no more than this; a thread that was let go of ends a moment later. Threads of GLib's
-    /// pool, which `others` may have used, end when they have been idle for 15 s: they are not waited for.
-    pub(super) fn wait_for_no_more(&self, others: bool) {
-        if !is_alone() {
-            return;
-        }
-        eventually(&format!("no more than {self:?}"), Self::now, |now| {
-            (others || now.threads.len() <= self.threads.len())
-                && now.threads_of_ours() <= self.threads_of_ours()
-                && now.descriptors.len() <= self.descriptors.len()
-        });
-    }
+    eventually(&format!("no more than {before:?}"), Holdings::now, |now| now.is_no_more_than(before, others));
 }
 
 /// Time on a processor of one thread, in nanoseconds.

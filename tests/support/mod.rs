@@ -2,6 +2,7 @@
 //! behind verbs.
 
 pub(crate) mod frames;
+pub(crate) mod holdings;
 pub(crate) mod rig;
 
 use gst::prelude::*;
@@ -141,6 +142,21 @@ pub(crate) fn records(path: &std::path::Path) -> Vec<serde_json::Value> {
 /// The `nv-frame` facts of a sample.
 pub(crate) fn facts(sample: &gst::Sample) -> FrameFacts {
     gstnextvision::meta::frame::read(sample.buffer().expect("a frame")).expect("the facts of a frame")
+}
+
+/// The page at `path` is what the tests of `module` make it, or with `NV_UPDATE` in the environment becomes that.
+pub(crate) fn assert_page(path: &str, module: &str, expected: &str) {
+    let file = repository(path);
+    if std::env::var_os("NV_UPDATE").is_some() {
+        std::fs::write(&file, expected).expect("the page can be written");
+    }
+    let found = std::fs::read_to_string(&file).unwrap_or_default();
+    let differs = expected.lines().zip(found.lines()).find(|(expected, found)| expected != found);
+    assert!(
+        found == expected,
+        "{path} is out of date ({differs:?}); update it with: \
+         NV_UPDATE=1 cargo test --features testing --test integration {module}::"
+    );
 }
 
 /// Looks until what it sees holds: for what another thread is about to do and tells nobody of, such as its own end.
