@@ -7,6 +7,7 @@
 //! | [`batch`] | which frames go together, and when | plain values |
 //! | [`vision`] | geometry, fused pre-processing, decoding of model outputs | plain values |
 //! | [`health`] | typed health events, watching a feed, folding bursts into messages | plain values |
+//! | [`feed`] | keeping one source alive: addresses, states, delays, time | plain values |
 //! | [`output`] | the output record and its JSON form | plain values |
 //! | `infer` | loads ONNX Runtime, owns sessions, runs batches | `ort`, threads, the clock |
 //! | `meta` | what travels on buffers: batches, frame facts, detections | GStreamer, `unsafe` |
@@ -19,6 +20,7 @@
 //! the rest of it.
 
 pub mod batch;
+pub mod feed;
 pub mod health;
 pub mod output;
 #[cfg(feature = "testing")]

@@ -1,0 +1,15 @@
+//! Keeping one source alive: what to connect to, in which state it is, when to try again, and its time.
+//!
+//! Values only: `now` is an argument, random numbers are arguments, and what comes back is what to do and when to be
+//! asked again. `nvfeed` is the shell around it.
+//!
+//! | file | decides |
+//! |---|---|
+//! | `address.rs` | what a URI says, and the credentials that are taken out of it |
+//! | `routes.rs` | which address an attempt goes to, by the TLS policy, and which redirects are refused |
+
+mod address;
+mod routes;
+
+pub use address::{Address, AddressError, Credentials, LONGEST_ADDRESS, Schemes, SchemesError, Security};
+pub use routes::{Refusal, Route, Routes, TLS_AGAIN, TLS_TRY, TlsPolicy};
