@@ -140,8 +140,43 @@ events! {
     Resumed = "resumed", Info, by "nvhealth", when "a frame came after idle" {
         idle_for: u64 = "idle-for", "time between the two frames, in ns";
     }
-    SourceEos = "source-eos", Info, by "nvhealth", when "the feed sent EOS" {}
-    FeedStopped = "feed-stopped", Warning, by "nvhealth", when "a session ended, exactly once each" {
+    SourceConnected = "source-connected", Info, by "nvfeed",
+    when "the first frame of a source came, also after an outage; once each" {
+        session: u32 = "session", "number of the session at this element, from 0";
+        uri: String = "uri", "what it is connected to, without credentials";
+        attempts: u32 = "attempts", "attempts since the last stable session";
+        outage: u64 = "outage", "time without a frame since source-disconnected, in ns; 0 without an outage";
+    }
+    SourceDisconnected = "source-disconnected", Warning, by "nvfeed",
+    when "a source was lost, or could not be had in the first place; once an outage" {
+        reason: String = "reason", "unreachable, unresolvable, unauthorized, not-found, timeout (no first frame), stalled, ended, tls, insecure, decode, unsupported, no-video, too-large, downstream or failed";
+        detail: String = "detail", "what happened, for people";
+        uri: String = "uri", "what it was connected to, without credentials";
+    }
+    SourceReconnecting = "source-reconnecting", Warning, by "nvfeed", when "another attempt was scheduled" {
+        attempt: u32 = "attempt", "number of the attempt since the last stable session, from 1";
+        delay: u64 = "delay", "time until it begins, in ns";
+        reason: String = "reason", "why the last source failed, as in source-disconnected";
+        detail: String = "detail", "what happened, for people";
+    }
+    FeedRestarting = "feed-restarting", Warning, by "nvfeed",
+    when "the source is made anew for broken data, at its end, or because the user wants it" {
+        restart_count: u32 = "restart-count", "restarts for broken data within restart-window, this one included";
+        delay: u64 = "delay", "time until it begins, in ns";
+        reason: String = "reason", "user-requested, end-of-stream, or as in source-disconnected";
+        detail: String = "detail", "what happened, for people";
+    }
+    InsecureRtsp = "insecure-rtsp", Warning, by "nvfeed", when "a session is not encrypted, once each" {
+        uri: String = "uri", "what it is connected to, without credentials";
+    }
+    DecodeDecision = "decode-decision", Info, by "nvfeed", when "the decoder of a session is known, once each" {
+        outcome: String = "outcome", "hardware, software, or none for frames that need no decoder";
+        factory: String = "factory", "name of the decoder";
+        preference: String = "preference", "the property decode-preference";
+        fallback: String = "fallback", "why that was not followed; empty if it was";
+    }
+    SourceEos = "source-eos", Info, by "nvfeed, nvhealth", when "the feed has given all it had" {}
+    FeedStopped = "feed-stopped", Warning, by "nvfeed, nvhealth", when "a session ended (nvhealth) or the feed is over (nvfeed), exactly once each" {
         reason: String = "reason", "user-requested, end-of-stream, restart-limit or fatal";
         detail: String = "detail", "what happened, for people; empty if the reason says it all";
         session: u32 = "session", "number of the session, from 0";
@@ -162,9 +197,9 @@ events! {
     when "frames were not given to the engine; count is frames" {
         reason: String = "reason", "queue-full (pass-through: they travel on without inference) or engine-failed";
     }
-    StageError = "stage-error", Warning, by "nvbatcher, nvinference, nvunbatcher",
+    StageError = "stage-error", Warning, by "nvbatcher, nvfeed, nvinference, nvunbatcher",
     when "frames or events of a feed could not be used; count is occurrences" {
-        stage: String = "stage", "what refused them: format, timestamp, decode or downstream";
+        stage: String = "stage", "what refused them: source, format, timestamp, decode or downstream";
         detail: String = "detail", "what was expected and what was found";
     }
     BatchTimeout = "batch-timeout", Warning, by "nvinference",
