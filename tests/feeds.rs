@@ -347,6 +347,61 @@ fn a_feed_can_be_renamed_while_it_plays() {
     assert_eq!(facts(&rig.pull(0)).feed_id, "gate");
 }
 
+/// Begins a stream on a feed that names the feed, or does not.
+fn begin_stream(rig: &Rig, feed: usize, name: Option<&str>) {
+    let start = gst::event::StreamStart::builder("another");
+    let start = match name {
+        Some(name) => start.other_field("nv-feed-id", name),
+        None => start,
+    };
+    send(rig, feed, start.build());
+    send(rig, feed, gst::event::Caps::new(&grey().caps()));
+    send(rig, feed, gst::event::Segment::new(&gst::FormattedSegment::<gst::ClockTime>::new()));
+}
+
+#[test]
+fn a_stream_can_name_its_feed() {
+    let rig = rig(1);
+    let pad = rig.feeds[0].sink_pad.clone();
+    let name_of = |number: u64| {
+        push(&rig, 0, number);
+        facts(&rig.pull(0)).feed_id
+    };
+    assert_eq!(name_of(0), "sink_0");
+    begin_stream(&rig, 0, Some("gate"));
+    assert_eq!((name_of(1).as_str(), pad.property::<String>("feed-id").as_str()), ("gate", "gate"));
+    pad.set_property("feed-id", "door");
+    assert_eq!(name_of(2), "door", "what is set goes before what the stream says");
+    begin_stream(&rig, 0, Some("yard"));
+    assert_eq!(name_of(3), "door");
+    pad.set_property("feed-id", None::<String>);
+    assert_eq!(name_of(4), "yard");
+    begin_stream(&rig, 0, None);
+    assert_eq!(name_of(5), "sink_0");
+}
+
+#[test]
+fn frames_keep_the_name_that_their_stream_gave_the_feed_and_messages_have_the_latest() {
+    let rig = rig(1);
+    push(&rig, 0, 0);
+    rig.pull(0);
+    rig.feeds[0].sink_pad.set_property_from_str("overload", "drop-newest");
+    let held = rig.hold_batches();
+    begin_stream(&rig, 0, Some("gate"));
+    push(&rig, 0, 1);
+    eventually("it waits", || stat(&rig.batcher, "received"), |count| *count == 2);
+    begin_stream(&rig, 0, Some("yard"));
+    for number in 2..40 {
+        push(&rig, 0, number);
+    }
+    let dropped = wait_for_health(&rig.pipeline);
+    assert_eq!((dropped.event.name(), dropped.feed_id.as_deref()), ("backpressure-drop", Some("yard")));
+    held.release();
+    for name in ["gate", "yard"] {
+        assert_eq!(facts(&rig.pull(0)).feed_id, name);
+    }
+}
+
 #[test]
 fn a_change_of_latency_is_told_to_the_pipeline() {
     let rig = rig(1);

@@ -1,7 +1,13 @@
-//! What the batcher and the un-batcher tell each other through whatever stands between them: custom queries
-//! and events, which every element passes on.
+//! What the batcher and the un-batcher tell each other through whatever stands between them, and a source the batcher:
+//! custom queries and events, which every element passes on, and fields of events.
 
+use crate::health::redact;
 use gst::prelude::*;
+
+/// Field of a STREAM_START, a string: what the feed is called. A batcher uses it where the user has set no name.
+pub(super) const FEED_ID: &str = "nv-feed-id";
+/// The longest name a stream can give its feed, in characters: it is in every meta, message and record of the feed.
+const LONGEST_FEED_ID: usize = 256;
 
 const EXPECTED_FEEDS: &str = "nv-expected-feeds";
 const FEEDS_CHANGED: &str = "nv-feeds-changed";
@@ -10,6 +16,14 @@ const FEED_CUT: &str = "nv-feed-cut";
 const FEED_GONE: &str = "nv-feed-gone";
 const FEED_FLUSH: &str = "nv-feed-flush";
 const FEED_QUERY: &str = "nv-feed-query";
+
+/// What the stream that `event` begins calls its feed, without credentials; `None` if it gives it no name.
+pub(super) fn feed_id(event: &gst::EventRef) -> Option<String> {
+    let name = event.structure()?.get::<String>(FEED_ID).ok()?;
+    // Cut after the redaction: what is left of a cut address would not be known as one.
+    let name: String = redact(&name).chars().take(LONGEST_FEED_ID).collect();
+    (!name.is_empty()).then_some(name)
+}
 
 /// Asks downstream of `pad` for which feeds somebody waits. Empty if nobody answers.
 pub(super) fn expected_feeds(pad: &gst::Pad) -> Vec<u32> {
@@ -248,6 +262,22 @@ mod tests {
         let back = FeedFlush::of(&event).unwrap();
         assert_eq!((back.feed, back.epoch, back.event.seqnum()), (3, 2, flush.event.seqnum()));
         assert!(FeedFlush::of(&flush.event).is_none());
+    }
+
+    #[test]
+    fn a_stream_names_its_feed_without_credentials_and_not_at_any_length() {
+        gst::init().unwrap();
+        let named = |name: &str| {
+            let start = gst::event::StreamStart::builder("s").other_field(FEED_ID, name).build();
+            feed_id(&start)
+        };
+        assert_eq!(named("gate").as_deref(), Some("gate"));
+        assert_eq!(named("rtsp://a:b@host/").as_deref(), Some("rtsp://***@host/"));
+        assert_eq!(named(&"é".repeat(1000)), Some("é".repeat(LONGEST_FEED_ID)));
+        assert_eq!(named(""), None);
+        assert_eq!(feed_id(&gst::event::StreamStart::new("s")), None);
+        let number = gst::event::StreamStart::builder("s").other_field(FEED_ID, 7).build();
+        assert_eq!(feed_id(&number), None);
     }
 
     #[test]

@@ -28,7 +28,9 @@ impl NvBatcher {
                 self.flush(id, false, event);
             }
             gst::EventView::StreamStart(_) => {
-                lock(&pad.imp().stream).begin();
+                if let Some(before) = pad.imp().begin_stream(&event) {
+                    self.health.forget(&*self.obj(), &before);
+                }
                 self.core.begin_stream(id);
                 self.queue_event(pad, event)?;
             }

@@ -4,7 +4,7 @@ use super::timestamps::Timestamps;
 use super::{OverloadPolicy, lanes};
 use crate::batch::{FeedId, FeedOptions, Overload};
 use crate::elements::stats::Stats;
-use crate::elements::{lock, shown};
+use crate::elements::{link, lock, shown};
 use crate::meta::batch::Format;
 use glib::prelude::*;
 use glib::subclass::prelude::*;
@@ -43,14 +43,16 @@ pub(super) struct Stream {
     pub(super) segment: Option<gst::FormattedSegment<gst::ClockTime>>,
     /// Whether upstream is live; asked once per stream.
     pub(super) live: Option<bool>,
+    /// What the stream calls the feed.
+    feed_id: Option<String>,
     pub(super) timestamps: Timestamps,
 }
 
 impl Stream {
-    /// A new stream begins: nothing is known of it yet.
-    pub(super) fn begin(&mut self) {
+    /// A new stream begins: nothing is known of it yet but what it calls the feed.
+    fn begin(&mut self, feed_id: Option<String>) {
         let oddities = self.timestamps.oddities;
-        *self = Self { timestamps: Timestamps { oddities, last: None }, ..Self::default() };
+        *self = Self { timestamps: Timestamps { oddities, last: None }, feed_id, ..Self::default() };
     }
 }
 
@@ -59,7 +61,7 @@ impl Stream {
 pub struct NvBatcherSinkPad {
     #[property(
         name = "feed-id", get = Self::feed_id, set = Self::set_feed_id, type = Option<String>,
-        blurb = "Name of the feed in every message, meta and record. Default: the name of the pad. Credentials in it are replaced by ***.",
+        blurb = "Name of the feed in every message, meta and record. Default: the one its stream brings, as that of nvfeed does, else the name of the pad. Credentials in it are replaced by ***.",
         mutable_playing
     )]
     #[property(
@@ -119,11 +121,29 @@ impl NvBatcherSinkPad {
     }
 
     fn feed_id(&self) -> Option<String> {
-        Some(lock(&self.settings).feed_id.clone().unwrap_or_else(|| self.obj().name().into()))
+        let set = lock(&self.settings).feed_id.clone();
+        let name = set.or_else(|| lock(&self.stream).feed_id.clone());
+        Some(name.unwrap_or_else(|| self.obj().name().into()))
     }
 
     fn set_feed_id(&self, feed_id: Option<String>) {
         lock(&self.settings).feed_id = shown(feed_id.as_deref().filter(|name| !name.is_empty()));
+        self.rename();
+    }
+
+    /// Another stream begins. Returns what the feed was called if that has changed.
+    pub(super) fn begin_stream(&self, start: &gst::EventRef) -> Option<Arc<str>> {
+        let before = self.feed_name();
+        lock(&self.stream).begin(link::feed_id(start));
+        if self.feed_name() == before {
+            return None;
+        }
+        self.rename();
+        self.obj().notify("feed-id");
+        Some(before)
+    }
+
+    fn rename(&self) {
         if let Some(element) = self.batcher() {
             element.imp().core.rename(self.id(), self.feed_name());
         }
