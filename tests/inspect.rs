@@ -14,10 +14,18 @@ use std::fmt::Write as _;
 const DOCUMENT: &str = "docs/elements.md";
 
 /// Every element, in pipeline order.
-const ELEMENTS: [&str; 5] = ["nvbatcher", "nvinference", "nvunbatcher", "nvhealth", "nvsink"];
+const ELEMENTS: [&str; 6] = ["nvfeed", "nvbatcher", "nvinference", "nvunbatcher", "nvhealth", "nvsink"];
 
 /// What signals are for: introspection has no place for it.
-const SIGNALS: [(&str, &str); 3] = [
+const SIGNALS: [(&str, &str); 5] = [
+    (
+        "restart",
+        "To be emitted by the application: replaces the source by a new one at once, also after the feed has stopped.",
+    ),
+    (
+        "stop",
+        "To be emitted by the application: ends the feed for good, with `feed-stopped` and the end of the stream.",
+    ),
     (
         "new-output",
         "A frame and its record (`nv-record`), on the sink's own thread. While no handler is connected, frames are \
@@ -85,6 +93,11 @@ impl Subject {
 fn text(value: &glib::Value) -> String {
     if let Some((_, entry)) = glib::EnumValue::from_value(value) {
         return entry.nick().to_owned();
+    }
+    if let Some((_, flags)) = glib::FlagsValue::from_value(value) {
+        // Without the names for several at once.
+        let single = flags.iter().filter(|flag| flag.value().is_power_of_two());
+        return single.map(|flag| flag.nick()).collect::<Vec<_>>().join("+");
     }
     if let Ok(number) = value.get::<f64>() {
         return number.to_string();
@@ -259,9 +272,10 @@ fn the_readme_lists_every_element_and_no_other() {
 #[test]
 fn every_default_is_the_value_of_a_fresh_instance() {
     for subject in Subject::all() {
-        let writable =
-            subject.properties.iter().filter(|property| property.flags().contains(ParamFlags::WRITABLE));
-        for property in writable.filter(|property| !WORKED_OUT.contains(&property.name())) {
+        // What can only be written is a secret.
+        let settings =
+            subject.properties.iter().filter(|property| property.flags().contains(ParamFlags::READWRITE));
+        for property in settings.filter(|property| !WORKED_OUT.contains(&property.name())) {
             let value = subject.object.property_value(property.name());
             let (default, value) = (text(property.default_value()), text(&value));
             assert_eq!(value, default, "{}: {}", subject.name, property.name());

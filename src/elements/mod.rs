@@ -7,6 +7,7 @@ mod facts;
 mod link;
 pub mod message;
 pub mod nvbatcher;
+pub mod nvfeed;
 pub mod nvhealth;
 pub mod nvinference;
 pub mod nvsink;
@@ -34,6 +35,7 @@ pub(crate) fn register(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     if let Some(folder) = plugin.filename().and_then(|file| file.parent().map(Into::into)) {
         PLUGIN_FOLDER.set(folder).ok();
     }
+    nvfeed::register(plugin)?;
     nvbatcher::register(plugin)?;
     nvinference::register(plugin)?;
     nvunbatcher::register(plugin)?;

@@ -69,6 +69,12 @@ impl StepThread {
     /// something. False if the thread still runs: it is let go of. A thread may stop itself.
     pub(crate) fn stop(self, within: Duration) -> bool {
         self.stopping.store(true, Ordering::Release);
+        self.wait(within)
+    }
+
+    /// Waits for the thread, whose step has been told to end it, at most `within`. False if the thread still runs: it
+    /// is let go of. A thread does not wait for itself.
+    pub(crate) fn wait(self, within: Duration) -> bool {
         if std::thread::current().id() == self.handle.thread().id() {
             return true;
         }

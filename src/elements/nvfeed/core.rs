@@ -1,0 +1,159 @@
+//! What the threads of a feed share: which source's frames pass, what is to be told to the supervisor, counters.
+
+use super::outlet::Outlet;
+use super::supervisor::Report;
+use crate::elements::message::HealthReporter;
+use crate::elements::signal::Signal;
+use crate::feed::{Happening, Seen};
+use crate::time::Monotonic;
+use parking_lot::Mutex;
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// Notes that may wait for the supervisor. The user's come one by one, and a source has few to give.
+const MAX_NOTES: usize = 64;
+
+/// What the supervisor is told.
+#[derive(Debug)]
+pub(super) enum Note {
+    /// By the user, or by the element for it.
+    Ask(Happening),
+    /// By the source of that number; one that has been let go of is not listened to.
+    Source(u64, Happening),
+    /// By the same: which decoder there is.
+    Decoder(u64, String),
+    /// By the same: something that was not fatal.
+    Warning(u64, String),
+    /// By the element: it is over.
+    Shutdown,
+}
+
+/// Frames, by what became of them. `received` is the sum of the others, but for the frame that is on its way.
+#[derive(Debug, Default)]
+pub(super) struct Frames {
+    pub(super) received: AtomicU64,
+    pub(super) delivered: AtomicU64,
+    /// Of a source that had been let go of.
+    pub(super) stale: AtomicU64,
+    /// Nobody was there to take them.
+    pub(super) unlinked: AtomicU64,
+    /// Downstream refused them.
+    pub(super) refused: AtomicU64,
+    /// Outside of their segment.
+    pub(super) outside: AtomicU64,
+}
+
+/// What the threads share. Nothing is called with a lock held, and no two are held together, but for those of the
+/// element's name and settings under that of the outlet.
+#[derive(Default)]
+pub(super) struct Core {
+    pub(super) element: glib::WeakRef<super::NvFeed>,
+    pub(super) health: HealthReporter,
+    pub(super) outlet: Mutex<Outlet>,
+    pub(super) frames: Frames,
+    pub(super) report: Mutex<Report>,
+    notes: Mutex<VecDeque<Note>>,
+    /// Raised for every note.
+    pub(super) work: Signal,
+    /// Number of the source whose frames pass; 0 is none.
+    current: AtomicU64,
+    is_held: AtomicBool,
+    /// Raised when somebody who waits to push may go on.
+    pub(super) gate: Signal,
+    /// Whether the element is PLAYING.
+    pub(super) is_playing: AtomicBool,
+    /// Whether time goes on around it, also while it is on its way to PLAYING.
+    pub(super) has_time: AtomicBool,
+    /// Whether the next frame is to be told of.
+    wants_frame: AtomicBool,
+    /// When the last frame came, on the monotonic clock; 0 is never.
+    last_frame: AtomicU64,
+    is_pushing: AtomicBool,
+}
+
+impl Core {
+    /// Tells the supervisor.
+    pub(super) fn tell(&self, note: Note) {
+        {
+            let mut notes = self.notes.lock();
+            if notes.len() >= MAX_NOTES {
+                // A warning is worth the least; whoever asks over and over is served by the last word.
+                let first = |is: fn(&Note) -> bool| notes.iter().position(is);
+                let least = first(|note| matches!(note, Note::Warning(..)));
+                let least = least.or_else(|| first(|note| matches!(note, Note::Ask(_)))).unwrap_or(0);
+                notes.remove(least);
+            }
+            notes.push_back(note);
+        }
+        self.work.raise();
+    }
+
+    pub(super) fn take_notes(&self) -> VecDeque<Note> {
+        std::mem::take(&mut self.notes.lock())
+    }
+
+    /// From now on the frames of that source pass, and no other's; 0 is nobody's. `prepare` is done before any does.
+    pub(super) fn set_current(&self, source: u64, prepare: impl FnOnce(&mut Outlet)) {
+        {
+            let mut outlet = self.outlet.lock();
+            prepare(&mut outlet);
+            self.last_frame.store(0, Ordering::Release);
+            self.wants_frame.store(source != 0, Ordering::Release);
+            self.current.store(source, Ordering::Release);
+        }
+        self.gate.raise();
+    }
+
+    /// Does something with the stream that leaves, if frames of that source still pass.
+    pub(super) fn if_current<T>(&self, source: u64, act: impl FnOnce(&mut Outlet) -> T) -> Option<T> {
+        let mut outlet = self.outlet.lock();
+        self.is_current(source).then(|| act(&mut outlet))
+    }
+
+    pub(super) fn is_current(&self, source: u64) -> bool {
+        self.current.load(Ordering::Acquire) == source
+    }
+
+    pub(super) fn set_held(&self, is_held: bool) {
+        self.is_held.store(is_held, Ordering::Release);
+        self.gate.raise();
+    }
+
+    /// The source has stalled: the next frame is news again.
+    pub(super) fn want_frame(&self) {
+        self.wants_frame.store(true, Ordering::Release);
+    }
+
+    /// A frame came at `now` from the source whose frames pass, which nobody may change meanwhile; whether it is to be
+    /// told of.
+    pub(super) fn frame_came(&self, now: Monotonic) -> bool {
+        self.last_frame.store(now.as_nanos(), Ordering::Release);
+        self.wants_frame.swap(false, Ordering::AcqRel)
+    }
+
+    /// Waits while frames are held; whether the source is still the one whose frames pass.
+    pub(super) fn pass_gate(&self, source: u64) -> bool {
+        loop {
+            let seen = self.gate.seen();
+            if !self.is_current(source) {
+                return false;
+            }
+            if !self.is_held.load(Ordering::Acquire) {
+                return true;
+            }
+            self.gate.wait(seen, None);
+        }
+    }
+
+    pub(super) fn set_pushing(&self, is_pushing: bool) {
+        self.is_pushing.store(is_pushing, Ordering::Release);
+    }
+
+    pub(super) fn seen(&self) -> Seen {
+        let last = self.last_frame.load(Ordering::Acquire);
+        Seen {
+            last_frame: (last != 0).then(|| Monotonic::from_nanos(last)),
+            is_blocked: self.is_pushing.load(Ordering::Acquire),
+        }
+    }
+}
