@@ -8,14 +8,20 @@ mod architecture;
 mod bad_input;
 // Batches form, frames come back, feeds begin and end.
 mod batching;
+// nvfeed and cameras that answer: what it takes of them, and what it says of those it cannot have.
+mod cameras;
 // Programs of their own: the plugin as a file, without ONNX Runtime, interrupted.
 mod command_line;
+// What a feed does whatever happens to its source, and the page made of it.
+mod feed_states;
 // What one feed does reaches that feed and no other.
 mod feeds;
 // Flushes, releases, ends and new beginnings that cross each other.
 mod crossings;
 // The engine fails, hangs and lies, and the frames go on.
 mod engine;
+// A source that stays up: files that are well, and files that are not.
+mod nvfeed;
 // One feed watched: what nvhealth says and when, and that it says it once.
 mod health;
 // Every result is that of its own frame.
@@ -32,6 +38,8 @@ mod lifecycle;
 mod faults;
 // The sink that gives one record per frame.
 mod nvsink;
+// nvfeed and cameras that die, freeze and come back.
+mod outages;
 // The pipelines and examples that documentation and scripts show.
 mod pipelines;
 // What is not in the plan: swapped consumers, flushes, lies.
@@ -40,5 +48,7 @@ mod robustness;
 mod real_video;
 // A credential that the user configures is in nothing that comes out.
 mod secrets;
+// nvfeed and encryption: what goes where, and what never does.
+mod tls;
 // How long frames wait for their batch.
 mod timing;

@@ -1,55 +1,77 @@
 //! A credential in any path, URL or name that the user configures is in nothing that our elements give out.
 //!
-//! What GStreamer itself logs, and what other elements post, is not looked at.
+//! What GStreamer itself logs, and what other elements post, is looked at for `nvfeed` only, whose inner elements are
+//! ours to keep quiet.
 
+use crate::support::cameras::{Certificate, Server};
 use crate::support::frames::Painter;
 use crate::support::rig::Rig;
-use crate::support::{PATIENCE, eventually, facts, init, launch, repository};
+use crate::support::screen::frames_at;
+use crate::support::{PATIENCE, eventually, facts, init, launch, repository, stat};
 use gst::prelude::*;
 use gst_video::VideoFormat;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 /// The user and the password that must be nowhere. The user is no folder: it ends up in front of the password.
 const USER: &str = "canaryuser7531";
 const PASSWORD: &str = "canarypass9642";
-const ELEMENTS: [&str; 5] = ["nvbatcher", "nvhealth", "nvinference", "nvunbatcher", "nvsink"];
+const ELEMENTS: [&str; 6] = ["nvbatcher", "nvfeed", "nvhealth", "nvinference", "nvunbatcher", "nvsink"];
 
 fn url(scheme: &str) -> String {
     format!("{scheme}://{USER}:{PASSWORD}@host/x?token={PASSWORD}")
 }
 
-#[track_caller]
-fn assert_clean(what: &str, text: &str) {
-    assert!(!text.contains(USER) && !text.contains(PASSWORD), "{what}: {text}");
+/// Whether the user, the password or what a basic authentication makes of them is in it.
+fn has_secret(text: &str) -> bool {
+    static BASIC: LazyLock<String> =
+        LazyLock::new(|| glib::base64_encode(format!("{USER}:{PASSWORD}").as_bytes()).into());
+    [USER, PASSWORD, &BASIC].iter().any(|secret| text.contains(secret))
 }
 
-/// Everything our elements log while it lives. A process runs one such test at a time: the log is the process's.
+#[track_caller]
+fn assert_clean(what: &str, text: &str) {
+    assert!(!has_secret(text), "{what}: {text}");
+}
+
+/// What is logged while it lives. A process runs one such test at a time: the log is the process's.
 struct Log {
     lines: Arc<Mutex<Vec<String>>>,
     function: Option<gst::log::DebugLogFunction>,
 }
 
 impl Log {
+    /// Everything our elements log.
     fn start() -> Self {
+        let this = Self::of(|category, _| category.starts_with("nv"));
+        gst::log::set_threshold_for_name("nv*", gst::DebugLevel::Memdump);
+        this
+    }
+
+    /// Everything that anybody logs, as far as it is of interest.
+    fn of_everybody() -> Self {
+        let this = Self::of(|category, text| ["nvfeed", "rtspsrc"].contains(&category) || has_secret(text));
+        gst::log::set_default_threshold(gst::DebugLevel::Memdump);
+        this
+    }
+
+    fn of(is_kept: impl Fn(&str, &str) -> bool + Send + Sync + 'static) -> Self {
         init();
         let lines = Arc::new(Mutex::new(Vec::new()));
         let function = gst::log::add_log_function({
             let lines = Arc::clone(&lines);
             move |category, level, file, function, line, object, message| {
-                if !category.name().starts_with("nv") {
-                    return;
-                }
                 let object = object.map(ToString::to_string);
                 let message = message.get().map(|text| text.to_string());
-                let id = message.clone().unwrap_or_default();
-                let text = format!("{level:?} {file} {function} {line} {object:?} {message:?} {id}");
-                lines.lock().expect("no test panics with it").push(text);
+                let (name, id) = (category.name(), message.clone().unwrap_or_default());
+                let text = format!("{name} {level:?} {file} {function} {line} {object:?} {message:?} {id}");
+                if is_kept(name, &text) {
+                    lines.lock().expect("no test panics with it").push(text);
+                }
             }
         });
         // Only for the eyes: what it prints is what is checked.
         gst::log::remove_default_log_function();
-        gst::log::set_threshold_for_name("nv*", gst::DebugLevel::Memdump);
         Self { lines, function: Some(function) }
     }
 
@@ -236,11 +258,37 @@ fn a_frame_that_fails_shows_no_credential() {
     log.check(&["without a result"]);
 }
 
+#[test]
+fn a_name_that_a_stream_brings_shows_no_credential() {
+    let log = Log::start();
+    let mut rig = Rig::new();
+    let painter = Painter::new(VideoFormat::Gray8, 64, 64);
+    rig.add_feed(&painter.caps(), false);
+    rig.play();
+    let push = || rig.push(0, painter.paint(3, 200), gst::ClockTime::ZERO);
+    push();
+    rig.pull(0);
+    let start = gst::event::StreamStart::builder("s").other_field("nv-feed-id", url("rtsp")).build();
+    let segment = gst::event::Segment::new(&gst::FormattedSegment::<gst::ClockTime>::new());
+    let refused = gst::event::Caps::new(&gst::Caps::new_empty_simple("video/x-h264"));
+    let peer = rig.feeds[0].sink_pad.peer().expect("it is linked");
+    for event in [start, refused, gst::event::Caps::new(&painter.caps()), segment] {
+        peer.push_event(event);
+    }
+    push();
+    let facts = facts(&rig.pull(0));
+    assert_eq!(facts.feed_id, "rtsp://***@host/x?token=***");
+    check_outside(rig.pipeline.upcast_ref());
+    rig.pipeline.set_state(gst::State::Ready).expect("it stops");
+    assert!(!check_bus(&rig.pipeline).is_empty(), "the caps were refused");
+    log.check(&["stream-start", "x-h264"]);
+}
+
 /// What each property says when nothing is there; `text` is in the error, as proof that the path is.
 fn assert_failure(factory: &str, settings: &[(&str, &str)], text: &str) {
     let log = Log::start();
     let element = gst::ElementFactory::make(factory).build().expect("a registered element");
-    settings.iter().for_each(|(name, value)| element.set_property(name, value));
+    settings.iter().for_each(|(name, value)| element.set_property_from_str(name, value));
     let pipeline = gst::Pipeline::new();
     pipeline.add(&element).expect("a new element");
     assert!(pipeline.set_state(gst::State::Paused).is_err(), "nothing is there");
@@ -304,4 +352,108 @@ fn caps_and_pad_names_in_errors_are_redacted() {
     check_outside(pipeline.upcast_ref());
     pipeline.set_state(gst::State::Null).expect("it stops");
     log.check(&["caps"]);
+}
+
+// --- The feed --------------------------------------------------------------------------------------------------
+
+/// A certificate in a folder whose path is a URL with credentials.
+fn certificate_behind_a_url(folder: &Path) -> String {
+    let folder = folder.join(format!("rtsp:/{USER}:{PASSWORD}@host"));
+    std::fs::create_dir_all(&folder).expect("a folder of its own");
+    let certificate = Certificate::self_signed(&folder).certificate;
+    certificate.display().to_string().replacen("rtsp:/", "rtsp://", 1)
+}
+
+/// Plays a camera that asks for a password, sees it die and come back, and looks everywhere.
+fn assert_camera_shows_no_credential(auth: &str, set: impl FnOnce(&gst::Element, u16)) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let guarded = ["--mount", "/cam=jpeg", "--user", USER, "--password", PASSWORD, "--auth", auth];
+    let mut server = Server::start(&guarded);
+    let log = Log::of_everybody();
+    let pipeline =
+        launch("nvfeed name=nvfeed tls-policy=allow-insecure ! fakesink name=sink async=false sync=false");
+    let [feed, sink] = ["nvfeed", "sink"].map(|name| pipeline.by_name(name).expect("an element"));
+    let frames = frames_at(&sink.static_pad("sink").expect("a pad"));
+    let watch = pipeline.add_property_deep_notify_watch(None, true);
+    feed.set_property("feed-id", url("rtsp"));
+    feed.set_property("tls-database", certificate_behind_a_url(folder.path()));
+    feed.set_property("reconnect-base-delay", 100_000_000_u64);
+    set(&feed, server.port());
+    pipeline.set_state(gst::State::Playing).expect("it plays");
+    frames.recv_timeout(PATIENCE.into()).expect("a frame");
+    check_outside(pipeline.upcast_ref());
+    server.kill();
+    eventually("an outage", || stat(&feed, "outages"), |outages| *outages == 1);
+    check_outside(pipeline.upcast_ref());
+    server.restart();
+    eventually("it is back", || stat(&feed, "connections"), |connections| *connections == 2);
+    check_outside(pipeline.upcast_ref());
+    pipeline.set_state(gst::State::Ready).expect("it stops");
+    assert_eq!(check_bus(&pipeline), Vec::<String>::new());
+    pipeline.remove_property_notify_watch(watch);
+    pipeline.set_state(gst::State::Null).expect("it stops");
+    log.check(&["rtspsrc"]);
+}
+
+#[test]
+fn a_camera_whose_address_has_credentials_shows_none() {
+    for auth in ["digest", "basic"] {
+        assert_camera_shows_no_credential(auth, |feed, port| {
+            feed.set_property("uri", format!("rtsp://{USER}:{PASSWORD}@127.0.0.1:{port}/cam"));
+        });
+    }
+}
+
+#[test]
+fn a_camera_with_user_and_password_shows_none() {
+    assert_camera_shows_no_credential("digest", |feed, port| {
+        feed.set_property("uri", format!("rtsp://127.0.0.1:{port}/cam"));
+        feed.set_property("user-id", USER);
+        feed.set_property("user-pw", PASSWORD);
+    });
+}
+
+#[test]
+fn a_camera_in_a_pipeline_of_the_users_own_shows_no_credential() {
+    assert_camera_shows_no_credential("digest", |feed, port| {
+        let location = format!("rtsp://127.0.0.1:{port}/cam");
+        let custom = format!(
+            "rtspsrc location={location} user-id={USER} user-pw={PASSWORD} protocols=tcp ! rtpjpegdepay"
+        );
+        feed.set_property("custom-pipeline", custom);
+        feed.set_property("allow-custom-pipeline", true);
+    });
+}
+
+#[test]
+fn a_camera_that_refuses_the_password_is_told_of_without_it() {
+    for auth in ["digest", "basic"] {
+        let guarded = ["--mount", "/cam=jpeg", "--user", "user", "--password", "right", "--auth", auth];
+        let server = Server::start(&guarded);
+        let log = Log::of_everybody();
+        let pipeline = launch("nvfeed name=nvfeed tls-policy=allow-insecure ! fakesink async=false");
+        let feed = pipeline.by_name("nvfeed").expect("the feed");
+        feed.set_property("uri", server.url("/cam").replace("://", &format!("://{USER}:{PASSWORD}@")));
+        pipeline.set_state(gst::State::Playing).expect("it plays");
+        eventually("an outage", || stat(&feed, "outages"), |outages| *outages == 1);
+        check_outside(pipeline.upcast_ref());
+        pipeline.set_state(gst::State::Ready).expect("it stops");
+        assert_eq!(check_bus(&pipeline), Vec::<String>::new());
+        pipeline.set_state(gst::State::Null).expect("it stops");
+        log.check(&["rtspsrc"]);
+    }
+}
+
+#[test]
+fn a_feed_that_cannot_start_names_no_credential() {
+    let address = url("rtsp");
+    let custom = format!("rtspsrc location={address} user-pw={PASSWORD} ! nosuchelement");
+    assert_failure("nvfeed", &[("uri", &format!("rtsp://{USER}:{PASSWORD}/1@camera/x"))], "uri");
+    assert_failure("nvfeed", &[("uri", &address), ("tls-policy", "require")], "rtsp://host");
+    assert_failure("nvfeed", &[("uri", &address), ("allowed-schemes", "file")], "allowed-schemes");
+    assert_failure("nvfeed", &[("uri", &address), ("custom-pipeline", &custom)], "custom-pipeline");
+    assert_failure("nvfeed", &[("custom-pipeline", &custom)], "allow-custom-pipeline");
+    let allowed = ("allow-custom-pipeline", "true");
+    assert_failure("nvfeed", &[("custom-pipeline", &custom), allowed], "nosuchelement");
+    assert_failure("nvfeed", &[("uri", "rtsps://camera/x"), ("tls-database", &url("smb"))], "smb://***@host");
 }

@@ -1,9 +1,12 @@
 //! What the integration tests share: start-up, models, frames whose pixels say who they are, and pipelines
 //! behind verbs.
 
+pub(crate) mod cameras;
 pub(crate) mod frames;
 pub(crate) mod holdings;
+pub(crate) mod relay;
 pub(crate) mod rig;
+pub(crate) mod screen;
 
 use gst::prelude::*;
 use gstnextvision::clock;
