@@ -4,9 +4,12 @@
 //! and its continuation lines. All of them must parse. Those that end by themselves (they read the clips or have
 //! `num-buffers`) run as printed, in a folder that looks like the repository.
 
-use crate::support::{clip, init, records, repository};
+use crate::support::cameras::Server;
+use crate::support::{clip, init, records, repository, tiny_model};
+use gst::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -101,7 +104,7 @@ fn files_in(folder: &str, suffix: &str) -> Vec<PathBuf> {
 }
 
 fn element_files() -> Vec<PathBuf> {
-    ["nvbatcher", "nvinference", "nvunbatcher", "nvhealth", "nvsink"]
+    ["nvfeed", "nvbatcher", "nvinference", "nvunbatcher", "nvhealth", "nvsink"]
         .map(|element| repository(&format!("src/elements/{element}/mod.rs")))
         .to_vec()
 }
@@ -182,14 +185,34 @@ fn the_pipelines_of_the_elements_documentation_run() {
 
 /// Runs a script of `pipelines/` in an empty folder; how many records it has written there, and said.
 fn records_of_script(name: &str) -> usize {
-    let folder = tempfile::tempdir().expect("a folder");
-    let script = repository("pipelines").join(name);
-    let said = run(Command::new(script).env("FRAMES", "15").current_dir(folder.path()));
-    let files =
-        fs::read_dir(folder.path()).expect("a folder").map(|entry| entry.expect("it can be listed").path());
-    let written: usize = files.map(|file| records(&file).len()).sum();
+    let (files, said) = run_script(&repository("pipelines").join(name), &[("FRAMES", "15")]);
+    let written: usize = files.values().sum();
     // Whatever is said besides records is no record.
     if written > 0 { written } else { said.lines().filter(|line| line.starts_with("{\"schema\"")).count() }
+}
+
+/// Runs a script in an empty folder, with these variables; the files it has written with their records, and what it said.
+fn run_script(script: &Path, variables: &[(&str, &str)]) -> (BTreeMap<String, usize>, String) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let said = run(Command::new(script).envs(variables.iter().copied()).current_dir(folder.path()));
+    let entries = fs::read_dir(folder.path()).expect("a folder");
+    let files = entries.map(|entry| {
+        let entry = entry.expect("it can be listed");
+        (entry.file_name().to_string_lossy().into_owned(), records(&entry.path()).len())
+    });
+    (files.collect(), said)
+}
+
+/// What a script hands to `gst-launch-1.0`, which does not run.
+fn launched_by(script: &Path, variables: &[(&str, &str)]) -> Vec<String> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let launcher = folder.path().join("gst-launch-1.0");
+    fs::write(&launcher, "#!/bin/sh\nprintf '%s\\n' \"$@\"\n").expect("a script");
+    fs::set_permissions(&launcher, fs::Permissions::from_mode(0o755)).expect("a script");
+    let path = std::env::var("PATH").expect("there is a path");
+    let path = format!("{}:{path}", folder.path().display());
+    let said = run(Command::new(script).env("PATH", path).envs(variables.iter().copied()));
+    said.lines().filter(|word| !word.starts_with('-')).map(str::to_owned).collect()
 }
 
 #[test]
@@ -232,6 +255,73 @@ fn script_06_shows_that_one_feed_stalls_and_recovers() {
         [("feed-started", 1), ("feed-stalled", 0), ("feed-recovered", 0), ("feed-stopped", 1)]
     {
         assert_eq!(of("yard", event), count, "{event}\n{said}");
+    }
+}
+
+#[test]
+fn script_07_gives_records_and_messages_of_its_camera() {
+    let server = Server::start(&["--mount", "/cam=jpeg"]);
+    let camera = server.url("/cam");
+    let variables = [("NV_CAMERA", camera.as_str()), ("FRAMES", "15")];
+    let (files, said) = run_script(&repository("pipelines/07-rtsp-camera.sh"), &variables);
+    assert!(files.get("camera.jsonl").is_some_and(|records| *records > 1), "{files:?}");
+    for event in ["source-connected", "insecure-rtsp"] {
+        let event = format!("event=(string){event}");
+        let told = said.lines().filter(|line| line.contains(&event) && line.contains("(string)camera"));
+        assert_eq!(told.count(), 1, "{event}\n{said}");
+    }
+}
+
+#[test]
+fn script_08_gives_records_of_four_cameras() {
+    let server = Server::start(&["--mount", "/a=jpeg", "--mount", "/b=jpeg"]);
+    let cameras = ["/a", "/b", "/a", "/b"].map(|camera| server.url(camera)).join(" ");
+    let variables = [("NV_CAMERAS", cameras.as_str()), ("FRAMES", "15")];
+    let (files, _) = run_script(&repository("pipelines/08-four-cameras.sh"), &variables);
+    assert_eq!(files.len(), 4, "{files:?}");
+    assert!(files.values().all(|records| *records > 1), "{files:?}");
+}
+
+#[test]
+fn script_09_gives_records_of_files_that_loop() {
+    let clip = clip("carphone_pristine.mp4");
+    let mut variables = ["CLIP_0", "CLIP_1", "CLIP_2", "CLIP_3"].map(|name| (name, clip.as_str())).to_vec();
+    let frames = CARPHONE + 30;
+    let count = frames.to_string();
+    let model = tiny_model("slow_1ms");
+    variables.extend([("FRAMES", count.as_str()), ("MODEL", &model)]);
+    let (files, _) = run_script(&repository("pipelines/09-file-wall.sh"), &variables);
+    assert_eq!(files.len(), 4, "{files:?}");
+    assert!(files.values().all(|records| *records > CARPHONE && *records <= frames), "{files:?}");
+}
+
+#[test]
+fn script_10_would_play_the_webcam() {
+    init();
+    // Any device that is there everywhere: nothing is read from it.
+    let words = launched_by(&repository("pipelines/10-webcam.sh"), &[("DEVICE", "/dev/null")]);
+    let words: Vec<_> = words.iter().map(String::as_str).collect();
+    let pipeline = gst::parse::launchv_full(&words, None, gst::ParseFlags::empty()).expect("a pipeline");
+    let pipeline = pipeline.downcast::<gst::Pipeline>().expect("of some elements");
+    let feed = pipeline.iterate_sources().next().ok().flatten().expect("a source");
+    assert_eq!(feed.property::<Option<String>>("uri").as_deref(), Some("v4l2:///dev/null"));
+    feed.set_state(gst::State::Ready).expect("it can be played");
+    feed.set_state(gst::State::Null).expect("it stops");
+}
+
+#[test]
+fn a_script_without_its_camera_says_what_to_give() {
+    for (script, variables) in [
+        ("07-rtsp-camera.sh", [("NV_CAMERA", "")]),
+        ("08-four-cameras.sh", [("NV_CAMERAS", "rtsp://127.0.0.1/one")]),
+        ("10-webcam.sh", [("DEVICE", "/dev/no-such-camera")]),
+    ] {
+        let mut command = Command::new(repository("pipelines").join(script));
+        let output = command.envs(variables).stdin(Stdio::null()).output().expect("it runs");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{script}: {said}");
+        assert!(said.starts_with("which camera"), "{script}: {said}");
+        assert!(variables.iter().all(|(name, _)| said.contains(&format!("{name}="))), "{script}: {said}");
     }
 }
 
