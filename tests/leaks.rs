@@ -61,8 +61,37 @@ fn run_all() {
         &launch("appsrc is-live=true ! nvhealth idle-timeout=1000000 idle-action=eos ! fakesink"),
         gst::MessageType::Eos,
     );
+    sources(records.path());
     release_pads();
     churn::run_all();
+}
+
+/// Sources that end, loop, fail, are paused and have nobody to connect to.
+fn sources(folder: &std::path::Path) {
+    let clip = folder.join("clip.avi");
+    let made =
+        format!("videotestsrc num-buffers=10 ! jpegenc ! avimux ! filesink location={}", clip.display());
+    play_until(&launch(&made), gst::MessageType::Eos);
+    let of = |uri: &str| format!("nvfeed name=f uri={uri} ! nvinference model={MODEL} ! nvsink name=s");
+    let uri = format!("file://{}", clip.display());
+    play_until(&launch(&of(&uri)), gst::MessageType::Eos);
+    play_until(&launch(&of("file:///nowhere.avi")), gst::MessageType::Eos);
+    play_until(&launch(&of("gopher://nowhere")), gst::MessageType::Error);
+    break_off_in_mid_stream(&launch(&of(&format!("{uri} loop=true"))));
+    for uri in [format!("{uri} pause=true"), "rtsp://127.0.0.1:9/nobody reconnect-base-delay=1".to_owned()] {
+        let pipeline = launch(&of(&uri));
+        pipeline.set_state(gst::State::Playing).expect("it starts");
+        let feed = pipeline.by_name("f").expect("a feed");
+        feed.emit_by_name::<()>("restart", &[]);
+        stop(&pipeline);
+    }
+    // One after another, each while the last one is on its way out.
+    let pipeline = launch(&of(&format!("{uri} loop=true")));
+    for _ in 0..20 {
+        pipeline.set_state(gst::State::Playing).expect("it plays");
+        pipeline.set_state(gst::State::Ready).expect("it stops");
+    }
+    stop(&pipeline);
 }
 
 /// Three feeds with frames of any kind; one has no way out. Records go to files, a handler and who pulls.
