@@ -3,6 +3,7 @@
 //! [`Machine::handle`] takes what happened and gives what to do. It makes no guess about the source: whoever runs it
 //! says what the source said, and when the last frame came.
 
+use super::backoff::SHORTEST;
 use super::failure::{Failure, Kind, Remedy};
 use crate::health::{
     Event, FeedRestarting, SourceConnected, SourceDisconnected, SourceEos, SourceReconnecting,
@@ -346,7 +347,12 @@ impl Machine {
             return;
         };
         let last = seen.last_frame.map_or(self.running_since, |last| last.max(self.running_since));
-        let due = if seen.is_blocked { now } else { last }.saturating_add(limit);
+        // Not over and over in no time, however short the limit.
+        let due = if seen.is_blocked {
+            now.saturating_add(limit.max(SHORTEST))
+        } else {
+            last.saturating_add(limit)
+        };
         if now < due {
             self.due = Some(due);
             return;

@@ -355,6 +355,15 @@ fn a_source_whose_frame_waits_downstream_does_not_stall() {
 }
 
 #[test]
+fn who_is_blocked_is_not_looked_at_in_a_tight_loop() {
+    let limits = Limits { stall: Some(Duration::from_nanos(1)), ..camera() };
+    let mut bench = Bench::running(limits);
+    bench.seen.is_blocked = true;
+    assert_eq!(bench.waits(1e-9), NOTHING);
+    assert_eq!(bench.waits(SHORTEST.as_secs_f64()), NOTHING);
+}
+
+#[test]
 fn frames_put_off_the_next_look() {
     let mut bench = Bench::running(camera());
     bench.seen.last_frame = Some(at(7.0));

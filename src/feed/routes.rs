@@ -300,6 +300,14 @@ impl Routes {
         Ok(())
     }
 
+    /// Whether the current route may go on wherever a server of HTTP sends it, of a source that asks nobody.
+    #[must_use]
+    pub fn may_follow_unasked(&self) -> bool {
+        ["http://example.invalid/", "https://example.invalid/"]
+            .iter()
+            .all(|to| self.check_redirect(to).is_ok())
+    }
+
     /// Whether the current route is an RTSP session that everybody on the way can read.
     #[must_use]
     pub fn insecure(&self) -> bool {

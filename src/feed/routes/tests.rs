@@ -241,6 +241,17 @@ fn redirects_must_be_readable_allowed_and_on_the_network() {
 }
 
 #[test]
+fn who_asks_nobody_is_redirected_only_where_everywhere_is_allowed() {
+    let may = |uri, policy| routes(uri, policy).may_follow_unasked();
+    assert!(may("http://cam/x", TlsPolicy::Prefer) && may("https://cam/x", TlsPolicy::AllowInsecure));
+    assert!(!may("https://cam/x", TlsPolicy::Prefer), "it could leave TLS");
+    assert!(!may("https://cam/x", TlsPolicy::Require));
+    assert!(!may("https://admin:pw@cam/x", TlsPolicy::AllowInsecure), "others would get the password");
+    let only = |list: &str| try_routes("http://cam/x", TlsPolicy::Prefer, &list.parse().unwrap()).unwrap();
+    assert!(!only("http").may_follow_unasked());
+}
+
+#[test]
 fn redirects_do_not_leave_tls() {
     let required = routes("rtsps://cam/x", TlsPolicy::Require);
     let mut preferred = routes("rtsp://cam/x", TlsPolicy::Prefer);
