@@ -280,6 +280,9 @@ fn a_feed_that_stops_at_its_end_sends_no_eos() {
     }
     assert_eq!(stop_reason(&bench.until("feed-stopped")).0, "end-of-stream");
     assert!(!bench.sink.is_eos() && bench.sink.try_pull_sample(gst::ClockTime::from_mseconds(50)).is_none());
+    // As who wants to end the whole pipeline does.
+    assert!(bench.pipeline.send_event(gst::event::Eos::new()));
+    assert!(bench.pull().is_none());
 }
 
 #[test]
@@ -315,12 +318,13 @@ fn a_paused_file_gives_nothing_and_loses_nothing() {
 
 impl Bench {
     fn wait_for_status(&self, nick: &str) {
-        let status = || {
-            let value = self.feed.property_value("status");
-            glib::EnumValue::from_value(&value).expect("an enumeration").1.nick().to_owned()
-        };
-        crate::support::eventually(nick, status, |found| found == nick);
+        crate::support::eventually(nick, || nick_of(&self.feed), |found| found == nick);
     }
+}
+
+fn nick_of(feed: &gst::Element) -> String {
+    let value = feed.property_value("status");
+    glib::EnumValue::from_value(&value).expect("an enumeration").1.nick().to_owned()
 }
 
 #[test]
@@ -334,6 +338,32 @@ fn actions_stop_a_feed_and_start_it_again() {
     bench.feed.emit_by_name::<()>("restart", &[]);
     bench.until("source-connected");
     // The sink has ended with the first stream; only what the feed sends is looked at.
+    assert_eq!(stat_of(&bench.feed, "session"), 1);
+}
+
+/// The handler runs in the thread that supervises the feed.
+#[test]
+fn a_feed_stopped_and_started_by_who_is_told_its_status_is_supervised_by_one_thread() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = Bench::of(&clip_of(folder.path(), 64, 48)).with("loop", true);
+    let (told, restarted) = std::sync::mpsc::channel();
+    let once = std::sync::atomic::AtomicBool::new(true);
+    bench.feed.connect_notify(Some("status"), move |feed, _| {
+        let is_running = nick_of(feed) == "running";
+        if is_running && once.swap(false, std::sync::atomic::Ordering::AcqRel) {
+            feed.set_state(gst::State::Null).expect("it stops");
+            feed.set_state(gst::State::Playing).expect("it starts");
+            told.send(()).ok();
+        }
+    });
+    let bench = bench.play();
+    restarted.recv_timeout(PATIENCE.into()).expect("the handler comes back");
+    bench.wait_for_status("running");
+    for _ in 0..FRAMES * 2 {
+        bench.pull().unwrap();
+    }
+    let supervisors = || crate::support::holdings::Holdings::now().threads_called("nv-feed");
+    crate::support::eventually("one supervisor", supervisors, |found| *found == 1);
     assert_eq!(stat_of(&bench.feed, "session"), 1);
 }
 
@@ -417,6 +447,59 @@ fn a_file_without_its_index_is_fatal() {
     let whole = std::fs::read(clip("bikes.mp4")).unwrap();
     std::fs::write(&path, &whole[..whole.len() / 3]).unwrap();
     assert_fatal(spoilt(&path), "decode", "no playable streams");
+}
+
+#[test]
+fn a_file_that_names_other_addresses_is_fatal_and_they_are_not_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let clip = clip_of(folder.path(), 64, 48);
+    let list = folder.path().join("list.m3u8");
+    let text = format!("#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{}\n#EXT-X-ENDLIST\n", uri(&clip));
+    std::fs::write(&list, text).unwrap();
+    assert_fatal(spoilt(&list), "unsupported", "application/x-hls names addresses of its own");
+    let session = folder.path().join("session.sdp");
+    std::fs::write(
+        &session,
+        "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=x\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=video 5000 RTP/AVP 26\r\n",
+    )
+    .unwrap();
+    assert_fatal(spoilt(&session), "unsupported", "");
+}
+
+/// Answers every request with a redirect to `/elsewhere`; the addresses asked for.
+fn redirecting_server() -> (std::net::SocketAddr, std::sync::mpsc::Receiver<String>) {
+    use std::io::{BufRead, BufReader, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (asked, requests) = std::sync::mpsc::channel();
+    let serve = move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
+            if let Some(line) = lines.next() {
+                asked.send(line).ok();
+            }
+            lines.take_while(|line| !line.is_empty()).for_each(drop);
+            let answer = "HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+            stream.write_all(answer.as_bytes()).ok();
+        }
+    };
+    std::thread::Builder::new().name("redirects".to_owned()).spawn(serve).unwrap();
+    (address, requests)
+}
+
+#[test]
+fn a_redirect_that_could_leave_the_allowed_schemes_is_not_followed() {
+    let (address, requests) = redirecting_server();
+    let bench = Bench::new(&format!("http://{address}/clip.mp4")).with("allowed-schemes", "http").play();
+    let messages = bench.until("source-disconnected");
+    let Some(Message { event: Event::SourceDisconnected(lost), .. }) = messages.last() else {
+        panic!("{messages:?}")
+    };
+    assert_eq!(lost.reason, "insecure", "{lost:?}");
+    assert!(lost.detail.contains("allowed-schemes"), "{lost:?}");
+    bench.stop();
+    let requests: Vec<_> = requests.try_iter().collect();
+    assert!(!requests.is_empty() && requests.iter().all(|line| !line.contains("elsewhere")), "{requests:?}");
 }
 
 #[test]
@@ -513,13 +596,14 @@ fn refusal(set: &[(&str, &str)]) -> String {
 
 #[test]
 fn what_cannot_be_connected_to_is_an_error_at_ready_that_says_what_was_expected() {
-    let cases: [(&[(&str, &str)], &str); 7] = [
+    let cases: [(&[(&str, &str)], &str); 8] = [
         (&[], "expected uri="),
         (&[("uri", "/videos/a.mp4")], "expected a URI such as rtsp://camera/stream"),
         (&[("uri", "gopher://host/x")], "allowed-schemes"),
         (&[("uri", "file:///a.mp4"), ("custom-pipeline", "videotestsrc")], "uri or custom-pipeline"),
         (&[("custom-pipeline", "videotestsrc")], "allow-custom-pipeline=true"),
         (&[("custom-pipeline", "no-such-element"), ("allow-custom-pipeline", "true")], "custom-pipeline"),
+        (&[("uri", "rtsps://127.0.0.1/x"), ("tls-policy", "require"), ("transport", "udp")], "expected tcp"),
         (&[("uri", "file:///a.mp4"), ("tls-database", "/nonexistent.pem")], "tls-database=/nonexistent.pem"),
     ];
     for (set, words) in cases {
@@ -565,6 +649,19 @@ fn a_live_source_gives_frames_in_playing_only_and_says_its_latency() {
     bench.wait_for_status("running");
     let times: Vec<_> = (0..30).map(|_| running_time(&bench.pull().unwrap())).collect();
     assert!(times[0] >= first && times.windows(2).all(|pair| pair[0] <= pair[1]), "{times:?}");
+}
+
+#[test]
+fn a_latency_beyond_all_measure_is_answered() {
+    let bench = Bench::new("")
+        .with("custom-pipeline", "videotestsrc is-live=true")
+        .with("allow-custom-pipeline", true)
+        .with("latency", u64::MAX);
+    bench.pipeline.set_state(gst::State::Paused).unwrap();
+    let mut query = gst::query::Latency::new();
+    assert!(bench.feed.static_pad("src").unwrap().query(&mut query));
+    assert!(query.result().0);
+    bench.stop();
 }
 
 // --- Many ------------------------------------------------------------------------------------------------------

@@ -26,6 +26,10 @@ impl Holdings {
         self.threads.iter().filter(|name| name.starts_with("nv-")).count()
     }
 
+    pub(crate) fn threads_called(&self, name: &str) -> usize {
+        self.threads.iter().filter(|found| *found == name).count()
+    }
+
     /// Whether there is no more than `before`; threads that are not ours count unless they `others_may_stay`.
     pub(crate) fn is_no_more_than(&self, before: &Self, others_may_stay: bool) -> bool {
         (others_may_stay || self.threads.len() <= before.threads.len())

@@ -24,6 +24,8 @@ pub(super) enum Note {
     Decoder(u64, String),
     /// By the same: something that was not fatal.
     Warning(u64, String),
+    /// By who wants the stream to end, whatever `on-end` says of a feed that stops.
+    End,
     /// By the element: it is over.
     Shutdown,
 }
@@ -43,6 +45,13 @@ pub(super) struct Frames {
     pub(super) outside: AtomicU64,
 }
 
+/// What waits for the supervisor of a run: of the element from one start to its stop.
+#[derive(Debug, Default)]
+struct Notes {
+    run: u64,
+    waiting: VecDeque<Note>,
+}
+
 /// What the threads share. Nothing is called with a lock held, and no two are held together, but for those of the
 /// element's name and settings under that of the outlet.
 #[derive(Default)]
@@ -52,11 +61,13 @@ pub(super) struct Core {
     pub(super) outlet: Mutex<Outlet>,
     pub(super) frames: Frames,
     pub(super) report: Mutex<Report>,
-    notes: Mutex<VecDeque<Note>>,
+    notes: Mutex<Notes>,
     /// Raised for every note.
     pub(super) work: Signal,
     /// Number of the source whose frames pass; 0 is none.
     current: AtomicU64,
+    /// Number of the last source. No number comes twice: one of before a stop may still have something to say.
+    sources: AtomicU64,
     is_held: AtomicBool,
     /// Raised when somebody who waits to push may go on.
     pub(super) gate: Signal,
@@ -75,7 +86,7 @@ impl Core {
     /// Tells the supervisor.
     pub(super) fn tell(&self, note: Note) {
         {
-            let mut notes = self.notes.lock();
+            let notes = &mut self.notes.lock().waiting;
             if notes.len() >= MAX_NOTES {
                 // A warning is worth the least; whoever asks over and over is served by the last word.
                 let first = |is: fn(&Note) -> bool| notes.iter().position(is);
@@ -88,8 +99,33 @@ impl Core {
         self.work.raise();
     }
 
-    pub(super) fn take_notes(&self) -> VecDeque<Note> {
-        std::mem::take(&mut self.notes.lock())
+    /// Another run begins; whoever supervises one before is to end, whatever it still waits for. Returns its number.
+    pub(super) fn begin_run(&self) -> u64 {
+        let mut notes = self.notes.lock();
+        notes.waiting.clear();
+        notes.run += 1;
+        notes.run
+    }
+
+    /// What there is to hear in that run; `None` if another has begun.
+    pub(super) fn take_notes(&self, run: u64) -> Option<VecDeque<Note>> {
+        let mut notes = self.notes.lock();
+        (notes.run == run).then(|| std::mem::take(&mut notes.waiting))
+    }
+
+    pub(super) fn is_run(&self, run: u64) -> bool {
+        self.notes.lock().run == run
+    }
+
+    pub(super) fn next_source(&self) -> u64 {
+        self.sources.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// The frames of that source pass no more, if they did.
+    pub(super) fn let_go(&self, source: u64) {
+        if self.if_current(source, |_| self.current.store(0, Ordering::Release)).is_some() {
+            self.gate.raise();
+        }
     }
 
     /// From now on the frames of that source pass, and no other's; 0 is nobody's. `prepare` is done before any does.
@@ -155,5 +191,29 @@ impl Core {
             last_frame: (last != 0).then(|| Monotonic::from_nanos(last)),
             is_blocked: self.is_pushing.load(Ordering::Acquire),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_supervised_an_earlier_run_hears_nothing_and_lets_go_of_its_own_source_only() {
+        let core = Core::default();
+        let (earlier, before) = (core.begin_run(), core.next_source());
+        core.set_current(before, |_| {});
+        core.tell(Note::Shutdown);
+        let run = core.begin_run();
+        let source = core.next_source();
+        assert_ne!(source, before, "what the source of before still says is not taken for this one's");
+        core.set_current(source, |_| {});
+        core.tell(Note::Ask(Happening::Resume));
+        assert!(core.take_notes(earlier).is_none() && !core.is_run(earlier));
+        core.let_go(before);
+        assert!(core.is_current(source));
+        assert!(matches!(core.take_notes(run).unwrap().pop_front(), Some(Note::Ask(Happening::Resume))));
+        core.let_go(source);
+        assert!(core.is_current(0));
     }
 }

@@ -6,9 +6,7 @@ use super::settings::{Settings, Transport};
 use super::verdict::{self, Hints};
 use crate::clock;
 use crate::elements::lock;
-use crate::feed::{
-    Choice, Credentials, Decoder, Decoders, Failure, Kind, Route, Routes, TlsPolicy, classify,
-};
+use crate::feed::{Choice, Credentials, Decoder, Decoders, Failure, Kind, Route, Routes, classify};
 use glib::prelude::*;
 use gst::prelude::*;
 use std::sync::{Arc, Mutex};
@@ -223,16 +221,37 @@ pub(super) fn has_hardware() -> bool {
     decoders.iter().any(|factory| decoder_of(factory) == Some(Decoder::Hardware))
 }
 
+/// Whether its elements connect to what their data says, as those of HLS, DASH and SDP do: data of a server could
+/// name files of this machine.
+fn opens_addresses(factory: &gst::ElementFactory) -> bool {
+    let klass = factory.metadata(gst::ELEMENT_METADATA_KLASS).unwrap_or_default();
+    let is = |word| klass.split('/').any(|part| part == word);
+    is("Demuxer") && (is("Adaptive") || is("Network"))
+}
+
+/// What `autoplug-select` is answered with.
+fn selection(nick: &str) -> Option<glib::Value> {
+    let class = glib::EnumClass::with_type(glib::Type::from_name("GstAutoplugSelectResult")?)?;
+    class.to_value_by_nick(nick)
+}
+
 fn connect_decoders(context: &Arc<Context>, front: &gst::Element, pipeline: &gst::Pipeline) {
     front.connect("autoplug-select", false, {
         let context = Arc::clone(context);
         move |values| {
             let caps = values.get(2)?.get::<gst::Caps>().ok()?;
             let factory = values.get(3)?.get::<gst::ElementFactory>().ok()?;
+            if matches!(context.target, Target::Address(..)) && opens_addresses(&factory) {
+                let caps = caps.structure(0)?.name();
+                let detail = format!(
+                    "{caps} names addresses of its own, which allowed-schemes and tls-policy cannot be applied to"
+                );
+                context.inlet.fail(Failure::new(Kind::Unsupported, detail));
+                return selection("skip");
+            }
             let may_use = decoder_of(&factory)
                 .is_none_or(|decoder| context.choice.may_use(clock::now(), decoder, decoders_for(&caps)));
-            let class = glib::EnumClass::with_type(glib::Type::from_name("GstAutoplugSelectResult")?)?;
-            class.to_value_by_nick(if may_use { "try" } else { "skip" })
+            selection(if may_use { "try" } else { "skip" })
         }
     });
     let context = Arc::clone(context);
@@ -270,12 +289,16 @@ fn connect_source(context: &Arc<Context>, front: &gst::Element) {
     let context = Arc::clone(context);
     front.connect("source-setup", false, move |values| {
         let source = values.get(1)?.get::<gst::Element>().ok()?;
-        let Target::Address(route, _) = &context.target else { return None };
+        let Target::Address(route, routes) = &context.target else { return None };
+        if source.has_property_with_type("automatic-redirect", bool::static_type()) {
+            // Nobody asks us whether a redirect may be followed.
+            source.set_property("automatic-redirect", routes.may_follow_unasked());
+        }
         let credentials = context.settings.credentials().filter(|_| route.sends_credentials);
         set_credentials(&source, credentials.as_ref());
         match source.factory().map(|factory| factory.name().to_string()).as_deref() {
             Some("rtspsrc") => set_up_rtsp(&context, &source),
-            Some("souphttpsrc") => set_up_http(&context.settings, &source, credentials.is_some()),
+            Some("souphttpsrc") => set_up_http(&context.settings, &source),
             _ => {}
         }
         None
@@ -297,8 +320,7 @@ fn micros(nanos: u64) -> u64 {
 
 fn set_up_rtsp(context: &Arc<Context>, source: &gst::Element) {
     let settings = &context.settings;
-    let milliseconds = u32::try_from(settings.latency / 1_000_000).unwrap_or(u32::MAX);
-    source.set_property("latency", milliseconds);
+    source.set_property("latency", settings.latency_ms());
     source.set_property("tcp-timeout", micros(settings.tcp_timeout));
     source.set_property_from_str("protocols", settings.transport.protocols());
     if settings.transport != Transport::Auto {
@@ -375,6 +397,22 @@ impl Context {
         false
     }
 
+    /// A server of HTTP answered with that status.
+    pub(super) fn answered(&self, status: u32) {
+        let mut hints = lock(&self.hints);
+        let Target::Address(route, routes) = &self.target else { return };
+        if !(300..400).contains(&status) {
+            hints.http_status = Some(status);
+        } else if !routes.may_follow_unasked() {
+            let refusal = format!(
+                "a redirect from {} is not followed because of its credentials, tls-policy or allowed-schemes: \
+                 set uri to the new address if that is what you want",
+                route.address
+            );
+            hints.redirect = Some(refusal);
+        }
+    }
+
     /// Whether one more request may be sent before there are streams: rtspsrc offers a wrong password over and over
     /// on one connection, and cameras lock out who does.
     fn may_ask_again(&self) -> bool {
@@ -388,18 +426,20 @@ impl Context {
     }
 }
 
-fn set_up_http(settings: &Settings, source: &gst::Element, has_credentials: bool) {
+fn set_up_http(settings: &Settings, source: &gst::Element) {
     if settings.tls_validation_flags.is_empty() {
         source.set_property("ssl-strict", false);
     }
     if let Some(database) = tls_database(settings) {
         source.set_property("tls-database", database);
     }
-    // Nobody asks us whether a redirect may be followed.
-    let must_stay = has_credentials || TlsPolicy::from(settings.tls_policy) == TlsPolicy::Require;
-    source.set_property("automatic-redirect", !must_stay);
-    let seconds = Duration::from_nanos(settings.tcp_timeout).as_secs();
-    source.set_property("timeout", u32::try_from(seconds).unwrap_or(u32::MAX).clamp(1, 3600));
+    source.set_property("timeout", whole_seconds(settings.tcp_timeout));
+}
+
+/// As `souphttpsrc` has it: 0 is for ever, and anything else no less than a second and no more than an hour.
+fn whole_seconds(nanos: u64) -> u32 {
+    let seconds = u32::try_from(Duration::from_nanos(nanos).as_secs()).unwrap_or(u32::MAX);
+    if nanos == 0 { 0 } else { seconds.clamp(1, 3600) }
 }
 
 /// The certificates that the user trusts. What is wrong with them has been said at READY.

@@ -1,6 +1,6 @@
 //! The element: properties, signals, the pad and state changes.
 
-use super::core::Core;
+use super::core::{Core, Note};
 use super::settings::*;
 use super::source::Endings;
 use crate::elements::stats::Stats;
@@ -300,6 +300,8 @@ impl ElementImpl for NvFeed {
                 self.begin_stop();
                 self.finish_stop();
             }
+            // Not before the pad is active: what is sent before is lost, and an EOS with it.
+            gst::StateChange::ReadyToPaused => self.ask_for_frames(),
             gst::StateChange::PausedToPlaying if result.is_ok() => self.set_playing(true),
             // Not before the pad is inactive: what waits downstream comes back then.
             gst::StateChange::PausedToReady => self.finish_stop(),
@@ -319,8 +321,8 @@ impl ElementImpl for NvFeed {
 
     fn send_event(&self, event: gst::Event) -> bool {
         if event.type_() == gst::EventType::Eos {
-            // As `gst-launch-1.0 -e` wants it.
-            self.ask_stop();
+            // As `gst-launch-1.0 -e` wants it, also of a feed that stops without an end.
+            self.core.tell(Note::End);
             return true;
         }
         self.srcpad.send_event(event)

@@ -155,12 +155,7 @@ impl Inlet {
             let _streaming = pad.stream_lock();
             let has_time = self.core.has_time.load(Ordering::Acquire);
             let now = if has_time { element.current_running_time() } else { None };
-            let incoming = {
-                let mut incoming = self.incoming.lock();
-                let taken = incoming.clone();
-                incoming.is_new_segment = false;
-                taken
-            };
+            let incoming = self.incoming.lock().clone();
             let now = now.map(gst::ClockTime::nseconds);
             let placed = self.core.if_current(self.source, |outlet| {
                 let is_news = self.core.frame_came(clock::now());
@@ -175,6 +170,8 @@ impl Inlet {
                 frames.outside.fetch_add(1, Ordering::Relaxed);
                 return Ok(gst::FlowSuccess::Ok);
             };
+            // Not before a frame has taken it along.
+            self.incoming.lock().is_new_segment = false;
             self.core.set_pushing(true);
             for event in events {
                 pad.push_event(event);
@@ -334,5 +331,49 @@ impl Inlet {
             gst::QueryViewMut::Allocation(_) if self.core.is_current(self.source) => pad.peer_query(query),
             _ => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::feed::Pace;
+
+    fn frame(milliseconds: u64) -> gst::Buffer {
+        let mut buffer = gst::Buffer::new();
+        buffer.make_mut().set_pts(gst::ClockTime::from_mseconds(milliseconds));
+        buffer
+    }
+
+    fn from(milliseconds: u64) -> gst::Segment {
+        let mut segment = gst::FormattedSegment::<gst::ClockTime>::new();
+        segment.set_start(gst::ClockTime::from_mseconds(milliseconds));
+        segment.set_base(gst::ClockTime::from_mseconds(1_000));
+        segment.upcast()
+    }
+
+    #[test]
+    fn a_segment_whose_first_frame_lies_outside_of_it_is_not_lost() {
+        gst::init().unwrap();
+        let element: super::super::NvFeed = glib::Object::new();
+        let pad = element.srcpad();
+        pad.set_active(true).unwrap();
+        let core = element.core();
+        let source = core.next_source();
+        core.set_current(source, |outlet| outlet.begin_session(Pace::Free));
+        let bounds = Bounds { width: 0, height: 0, fps: 0 };
+        let inlet = Inlet::new(core, source, false, bounds);
+        assert!(inlet.caps(&gst::Caps::new_empty_simple("video/x-raw")));
+        // Nobody takes them: a file waits a moment for that, and goes on.
+        for (start, frames) in [(0, [0, 960]), (10_000, [9_000, 10_000])] {
+            assert!(inlet.segment(&from(start)));
+            for at in frames {
+                assert_eq!(inlet.chain(frame(at)), Ok(gst::FlowSuccess::Ok));
+            }
+        }
+        assert_eq!(inlet.core.frames.outside.load(Ordering::Relaxed), 1);
+        let sent = pad.sticky_event::<gst::event::Segment>(0).unwrap();
+        let start = sent.segment().downcast_ref::<gst::ClockTime>().unwrap().start();
+        assert_eq!(start, Some(gst::ClockTime::from_seconds(10)));
     }
 }

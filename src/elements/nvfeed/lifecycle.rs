@@ -49,7 +49,6 @@ impl NvFeed {
     pub(super) fn start(&self) -> Result<(), gst::StateChangeError> {
         let (origin, is_live) = self.check()?;
         let settings = lock(&self.settings).clone();
-        drop(self.core.take_notes());
         self.core.outlet.lock().restart();
         let joins_playing = self.joins_playing();
         gst::debug!(CAT, imp = self, "Starting, live: {is_live}, joins a playing pipeline: {joins_playing}");
@@ -61,7 +60,6 @@ impl NvFeed {
             gst::StateChangeError
         })?;
         *self.running.lock() = Some(Running { thread, is_live });
-        self.ask_for_frames();
         Ok(())
     }
 
@@ -180,7 +178,7 @@ impl NvFeed {
         if !self.is_live() {
             return (false, gst::ClockTime::ZERO, gst::ClockTime::NONE);
         }
-        let configured = gst::ClockTime::from_nseconds(lock(&self.settings).latency);
+        let configured = gst::ClockTime::from_mseconds(lock(&self.settings).latency_ms().into());
         let mut query = gst::query::Latency::new();
         let inlet = self.inlet.lock().clone();
         if !inlet.is_some_and(|inlet| inlet.peer_query(&mut query)) {
@@ -261,6 +259,11 @@ impl super::NvFeed {
 
     pub(super) fn settings(&self) -> super::settings::Settings {
         lock(&self.imp().settings).clone()
+    }
+
+    #[cfg(test)]
+    pub(super) fn core(&self) -> Arc<Core> {
+        Arc::clone(&self.imp().core)
     }
 
     pub(super) fn set_inlet(&self, inlet: Option<gst::Pad>) {

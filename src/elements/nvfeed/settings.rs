@@ -317,6 +317,15 @@ impl Settings {
             Some(list) => list.parse::<Schemes>().map_err(|error| format!("allowed-schemes: {error}"))?,
             None => Schemes::default(),
         };
+        if address.is_rtsp()
+            && self.tls_policy == EncryptionPolicy::Require
+            && self.transport != Transport::Tcp
+        {
+            let found = nick(self.transport);
+            return Err(format!(
+                "transport: expected tcp because of tls-policy=require, found {found}: RTP over UDP is not encrypted"
+            ));
+        }
         let routes = Routes::new(address, self.tls_policy.into(), self.credentials().is_some(), &schemes);
         routes.map_err(|refusal: Refusal| refusal.to_string())
     }
@@ -332,6 +341,11 @@ impl Settings {
         }
         let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
         Some(Credentials { user: text(user), password: text(password) })
+    }
+
+    /// The latency as `rtspsrc` takes it, in milliseconds.
+    pub(super) fn latency_ms(&self) -> u32 {
+        u32::try_from(self.latency / 1_000_000).unwrap_or(u32::MAX)
     }
 
     pub(super) fn is_live_address(&self) -> bool {

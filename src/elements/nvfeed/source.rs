@@ -198,7 +198,7 @@ fn heard(context: &Context, message: &gst::Message) {
         gst::MessageView::Element(element) => {
             let headers = element.structure().filter(|structure| structure.name() == "http-headers");
             if let Some(status) = headers.and_then(|headers| headers.get::<u32>("http-status-code").ok()) {
-                lock(&context.hints).http_status = Some(status);
+                context.answered(status);
             }
         }
         gst::MessageView::Latency(_) => inlet.latency_changed(),

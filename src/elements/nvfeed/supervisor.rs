@@ -3,17 +3,18 @@
 use super::core::{Core, Note};
 use super::front::{Context, Target};
 use super::inlet::{Bounds, Inlet};
-use super::settings::{Origin, Settings, nick};
+use super::settings::{Origin, Settings, Transport, nick};
 use super::source::{Endings, Source};
 use crate::clock;
 use crate::elements::thread::Step;
 use crate::feed::{
-    Action, Begin, Choice, DecodeFailure, Decoder, Failure, Happening, Kind, Machine, Pace, Route, State,
-    StopReason, classify,
+    Action, Begin, Choice, DecodeFailure, Decoder, Failure, Happening, Kind, Machine, Pace, Route, SHORTEST,
+    State, StopReason, classify,
 };
 use crate::health::{DecodeDecision, Event, FeedStopped, InsecureRtsp, StageError};
 use crate::time::Monotonic;
 use glib::prelude::*;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -22,6 +23,8 @@ const MAX_ENDINGS: usize = 4;
 
 pub(super) struct Supervisor {
     core: Arc<Core>,
+    /// Of the element, from one start to its stop.
+    run: u64,
     endings: Arc<Endings>,
     machine: Machine,
     origin: Origin,
@@ -61,8 +64,10 @@ impl Supervisor {
     ) -> Self {
         let machine = Machine::new(settings.limits(is_live), clock::now());
         let choice = Choice::new(settings.decode_preference.into(), super::front::has_hardware());
+        let run = core.begin_run();
         Self {
             core,
+            run,
             endings,
             machine,
             origin,
@@ -82,7 +87,8 @@ impl Supervisor {
         let seen = self.core.work.seen();
         let due = {
             let Some(element) = self.core.element.upgrade() else { return Step::Stop };
-            self.round(&element);
+            let Some(notes) = self.core.take_notes(self.run) else { return Step::Stop };
+            self.round(&element, notes);
             if self.is_stopping {
                 self.core.health.flush(&element);
                 return Step::Stop;
@@ -94,15 +100,19 @@ impl Supervisor {
         Step::Again
     }
 
-    fn round(&mut self, element: &super::NvFeed) {
+    fn round(&mut self, element: &super::NvFeed, notes: VecDeque<Note>) {
         let settings = element.settings();
         self.machine.set_limits(settings.limits(self.is_live));
-        for note in self.core.take_notes() {
+        for note in notes {
             self.hear(element, &settings, note);
         }
         let now = clock::now();
         if self.machine.due().is_some_and(|due| due <= now) {
-            if self.machine.state() == State::Connecting {
+            if self.machine.state() == State::Connecting && self.core.seen().is_blocked {
+                // A frame of the source before still waits downstream, and no other can come.
+                let limit = settings.limits(self.is_live).liveness;
+                self.machine.set_time_limit(now, limit.map(|limit| limit.max(SHORTEST)));
+            } else if self.machine.state() == State::Connecting {
                 self.fail(element, &settings, Failure::no_first_frame());
             } else {
                 self.handle(element, &settings, Happening::Tick(self.core.seen()));
@@ -115,6 +125,11 @@ impl Supervisor {
         let stands = |number| self.source.is_some() && self.number == number;
         match note {
             Note::Ask(happening) => self.handle(element, settings, happening),
+            Note::End => {
+                self.handle(element, settings, Happening::Stop);
+                // A stream that has ended already takes no second end.
+                self.core.send_eos();
+            }
             Note::Shutdown => {
                 self.is_stopping = true;
                 self.handle(element, settings, Happening::Stop);
@@ -184,7 +199,8 @@ impl Supervisor {
         self.handle(element, settings, Happening::Frame);
         if let Origin::Address(routes) = &mut self.origin {
             routes.connected(now);
-            if routes.insecure() {
+            // RTP over UDP is in clear, also where RTSP is not.
+            if routes.insecure() || (settings.transport != Transport::Tcp && is_rtsp(&self.route)) {
                 let uri = self.uri();
                 self.report(element, InsecureRtsp { uri });
             }
@@ -228,8 +244,12 @@ impl Supervisor {
     /// Makes another source, by that way to it or by the one that an attempt begins with.
     fn connect(&mut self, element: &super::NvFeed, settings: &Settings, begin: Begin, route: Option<Route>) {
         self.disconnect();
+        if !self.core.is_run(self.run) {
+            // Stopped and started meanwhile, perhaps by who was told of it: the frames of another run pass.
+            return;
+        }
         self.core.set_held(false);
-        self.number += 1;
+        self.number = self.core.next_source();
         (self.has_frames, self.decoder) = (false, None);
         let (number, is_live, now) = (self.number, self.is_live, clock::now());
         let target = match &mut self.origin {
@@ -270,7 +290,7 @@ impl Supervisor {
 
     /// Lets go of the source; it ends on its own.
     fn disconnect(&mut self) {
-        self.core.set_current(0, |_| {});
+        self.core.let_go(self.number);
         self.source = None;
     }
 
@@ -328,6 +348,10 @@ impl Drop for Supervisor {
     fn drop(&mut self) {
         self.disconnect();
     }
+}
+
+fn is_rtsp(route: &Option<Route>) -> bool {
+    route.as_ref().is_some_and(|route| route.address.is_rtsp())
 }
 
 fn decoder_of(factory: &str) -> Option<Decoder> {
