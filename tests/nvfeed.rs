@@ -1,5 +1,7 @@
 //! `nvfeed` on files: what comes out, when it ends, and what it says of files that are no good.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests, too")]
+
 use crate::support::{PATIENCE, assert_ledger, clip, facts, health, init, stat, tiny_model};
 use gst::prelude::*;
 use gst_app::AppSink;
@@ -662,6 +664,20 @@ fn a_latency_beyond_all_measure_is_answered() {
     assert!(bench.feed.static_pad("src").unwrap().query(&mut query));
     assert!(query.result().0);
     bench.stop();
+}
+
+#[test]
+fn a_feed_stops_alone_while_downstream_holds_its_frame() {
+    let folder = tempfile::tempdir().unwrap();
+    // Nobody takes a frame: the sink fills up, and its streaming thread waits.
+    let bench = Bench::of(&clip_of(folder.path(), 64, 48)).play();
+    crate::support::eventually(
+        "the sink is full",
+        || stat(&bench.feed, "received"),
+        |received| *received >= 3,
+    );
+    bench.feed.set_state(gst::State::Null).unwrap();
+    bench.pipeline.remove(&bench.feed).unwrap();
 }
 
 // --- Many ------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ use crate::time::Monotonic;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 /// Notes that may wait for the supervisor. The user's come one by one, and a source has few to give.
 const MAX_NOTES: usize = 64;
@@ -183,6 +184,14 @@ impl Core {
 
     pub(super) fn set_pushing(&self, is_pushing: bool) {
         self.is_pushing.store(is_pushing, Ordering::Release);
+        if !is_pushing {
+            self.gate.raise();
+        }
+    }
+
+    /// Waits until no frame is on its way downstream, at most `within`; whether none is.
+    pub(super) fn wait_for_push(&self, within: Duration) -> bool {
+        self.gate.wait_until(within, || !self.is_pushing.load(Ordering::Acquire))
     }
 
     pub(super) fn seen(&self) -> Seen {

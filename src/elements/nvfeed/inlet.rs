@@ -236,15 +236,15 @@ impl Inlet {
                 self.ended();
                 true
             }
-            gst::EventView::Gap(_) => self.forward(event, true),
             gst::EventView::Tag(tag) => {
                 // Anything else may hold what is not for everybody, such as where a stream comes from.
                 let Some(value) = tag.tag().get::<gst::tags::ImageOrientation>() else { return true };
                 let mut tags = gst::TagList::new();
                 tags.make_mut().add::<gst::tags::ImageOrientation>(&value.get(), gst::TagMergeMode::Replace);
-                self.forward(gst::event::Tag::new(tags), false)
+                self.core.if_current(self.source, |outlet| outlet.tags = Some(tags));
+                true
             }
-            // The stream that leaves has a beginning of its own, and knows no flush.
+            // The stream that leaves has a beginning of its own, and knows no flush and no gap.
             _ => true,
         }
     }
@@ -296,18 +296,6 @@ impl Inlet {
             Happening::Ended
         };
         self.core.tell(Note::Source(self.source, happening));
-    }
-
-    /// Passes an event on if it comes from the source whose frames pass.
-    fn forward(&self, event: gst::Event, needs_segment: bool) -> bool {
-        let Some(element) = self.core.element.upgrade() else { return false };
-        let pad = element.srcpad();
-        let _streaming = pad.stream_lock();
-        let fits = self.core.if_current(self.source, |outlet| !needs_segment || outlet.has_segment());
-        if fits == Some(true) {
-            pad.push_event(event);
-        }
-        true
     }
 
     fn query(&self, query: &mut gst::QueryRef) -> bool {

@@ -15,6 +15,10 @@ use gst::prelude::*;
 use gst::subclass::prelude::*;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// How long downstream may hold a frame when the element is stopped alone.
+const UNBLOCK_AFTER: Duration = Duration::from_millis(200);
 
 /// State changes.
 impl NvFeed {
@@ -55,7 +59,7 @@ impl NvFeed {
         self.core.has_time.store(joins_playing, Ordering::Release);
         let (core, endings) = (Arc::clone(&self.core), Arc::clone(&self.endings));
         let mut supervisor = Supervisor::new(core, endings, &settings, origin, is_live);
-        let thread = StepThread::spawn("nv-feed", move || supervisor.step()).map_err(|error| {
+        let thread = StepThread::spawn("nv-feed", move || supervisor.guarded_step()).map_err(|error| {
             gst::element_imp_error!(self, gst::ResourceError::Failed, ["cannot start a thread: {error}"]);
             gst::StateChangeError
         })?;
@@ -68,6 +72,18 @@ impl NvFeed {
         self.set_playing(false);
         self.core.set_current(0, |_| {});
         self.core.tell(Note::Shutdown);
+        if !self.core.wait_for_push(UNBLOCK_AFTER) {
+            self.unblock();
+        }
+    }
+
+    /// Downstream holds a frame and may do so for ever, where it is not being stopped as well: a flush gets it back.
+    /// Without, the pad could not be made inactive.
+    fn unblock(&self) {
+        gst::debug!(CAT, imp = self, "Flushing downstream, which holds a frame");
+        self.srcpad.push_event(gst::event::FlushStart::new());
+        let _streaming = self.srcpad.stream_lock();
+        self.srcpad.push_event(gst::event::FlushStop::new(false));
     }
 
     pub(super) fn finish_stop(&self) {

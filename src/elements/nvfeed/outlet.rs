@@ -25,6 +25,8 @@ pub(super) struct Outlet {
     has_begun: bool,
     caps: Option<gst::Caps>,
     has_segment: bool,
+    /// What is to be said of the frames with the next of them.
+    pub(super) tags: Option<gst::TagList>,
     /// Width and height of the frames.
     pub(super) size: Option<(u32, u32)>,
 }
@@ -108,6 +110,7 @@ impl Outlet {
             self.has_segment = true;
             events.push(gst::event::Segment::new(&segment));
         }
+        events.extend(self.tags.take().map(gst::event::Tag::new));
         if stamp.is_some() || placed.discont {
             let buffer = buffer.make_mut();
             if let Some(stamp) = stamp {
@@ -133,10 +136,6 @@ impl Outlet {
         self.begins = true;
         events.push(gst::event::Eos::new());
         events
-    }
-
-    pub(super) fn has_segment(&self) -> bool {
-        self.has_segment && !self.begins
     }
 }
 

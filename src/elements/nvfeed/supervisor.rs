@@ -15,6 +15,7 @@ use crate::health::{DecodeDecision, Event, FeedStopped, InsecureRtsp, StageError
 use crate::time::Monotonic;
 use glib::prelude::*;
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -82,8 +83,20 @@ impl Supervisor {
         }
     }
 
-    /// One round of the thread.
-    pub(super) fn step(&mut self) -> Step {
+    /// One round of the thread. A panic is the end of the feed, and of nothing else.
+    pub(super) fn guarded_step(&mut self) -> Step {
+        catch_unwind(AssertUnwindSafe(|| self.step())).unwrap_or_else(|_| {
+            self.disconnect();
+            if let Some(element) = self.core.element.upgrade() {
+                self.stopped(&element, StopReason::Fatal, "the supervisor of the feed panicked".to_owned());
+                self.core.report.lock().state = State::Stopped;
+                self.core.send_eos();
+            }
+            Step::Stop
+        })
+    }
+
+    fn step(&mut self) -> Step {
         let seen = self.core.work.seen();
         let due = {
             let Some(element) = self.core.element.upgrade() else { return Step::Stop };
