@@ -6,6 +6,12 @@
 
 use std::time::Duration;
 
+/// A duration in nanoseconds, as messages, properties and structures hold it; the longest there is instead of none.
+#[must_use]
+pub fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// A point in time: nanoseconds since the origin of the process's monotonic clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Monotonic(u64);
@@ -29,8 +35,7 @@ impl Monotonic {
     /// This point moved later by `duration`, stopping at the end of time instead of wrapping.
     #[must_use]
     pub fn saturating_add(self, duration: Duration) -> Self {
-        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        Self(self.0.saturating_add(nanos))
+        Self(self.0.saturating_add(nanos(duration)))
     }
 
     /// How long after `earlier` this point is; zero if it is before.

@@ -12,6 +12,10 @@ use std::time::Duration;
 #[expect(dead_code, reason = "the tests use more of it")]
 #[path = "../../tests/support/cameras.rs"]
 pub(crate) mod cameras;
+#[path = "../../tests/support/eventually.rs"]
+mod eventually;
+
+pub(crate) use eventually::eventually;
 
 /// Longest wait for anything that must happen.
 pub(crate) const PATIENCE: gst::ClockTime = gst::ClockTime::from_seconds(60);
@@ -94,23 +98,6 @@ pub(crate) fn next_health(bus: &gst::Bus, until: Monotonic) -> Result<Option<Mes
         {
             return Ok(Some(health));
         }
-    }
-}
-
-/// Looks until what it sees holds: for what another process is about to do and tells nobody of.
-pub(crate) fn eventually<T: std::fmt::Debug>(
-    what: &str,
-    mut look: impl FnMut() -> T,
-    holds: impl Fn(&T) -> bool,
-) {
-    let deadline = clock::now().saturating_add(PATIENCE.into());
-    loop {
-        let seen = look();
-        if holds(&seen) {
-            return;
-        }
-        assert!(clock::now() < deadline, "not within {PATIENCE}: {what}; last seen {seen:?}");
-        std::thread::park_timeout(Duration::from_millis(1));
     }
 }
 

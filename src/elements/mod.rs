@@ -22,7 +22,6 @@ mod watcher;
 use crate::health::redact;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
 
 /// Who wrote the elements, as `gst-inspect-1.0` shows it.
 const AUTHOR: &str = "The NextVision developers";
@@ -60,11 +59,6 @@ fn pad_number(name: &str, prefix: &str) -> Option<u32> {
 /// What the getter of a property shows of what the user set: no credential.
 fn shown(text: Option<&str>) -> Option<String> {
     text.map(|text| redact(text).into_owned())
-}
-
-/// A duration as properties and structures hold it.
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// The one way to lock a standard mutex. A panic elsewhere leaves the value as the last complete assignment

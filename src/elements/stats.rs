@@ -1,7 +1,7 @@
 //! Counters as structures, for the `stats` properties.
 
 use crate::batch::{CloseReason, DropReason, FailReason, FeedSnapshot, Ledger, Snapshot};
-use crate::elements::nanos;
+use crate::time::nanos;
 
 pub(super) use crate::meta::stats::Stats;
 

@@ -8,7 +8,7 @@ use super::failure::{Failure, Kind, Remedy};
 use crate::health::{
     Event, FeedRestarting, SourceConnected, SourceDisconnected, SourceEos, SourceReconnecting,
 };
-use crate::time::Monotonic;
+use crate::time::{Monotonic, nanos};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -476,10 +476,6 @@ impl Machine {
 
 fn tell(event: impl Into<Event>) -> Action {
     Action::Tell(Box::new(event.into()))
-}
-
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

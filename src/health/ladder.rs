@@ -15,7 +15,7 @@
 //! time; what is told of a former one is to be kept from it.
 
 use super::{BatchError, BatchTimeout, EngineDegraded, EngineRebuilt, EngineRecovered, Event};
-use crate::time::Monotonic;
+use crate::time::{Monotonic, nanos};
 use std::time::Duration;
 
 /// Failed batches in a row that degrade the engine.
@@ -282,10 +282,6 @@ impl Ladder {
         }
         .into()
     }
-}
-
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use super::{
     CapsChanged, Discontinuity, Event, FeedRecovered, FeedReport, FeedStalled, FeedStarted, FeedStopped,
     Idle, Resumed, SourceEos,
 };
-use crate::time::Monotonic;
+use crate::time::{Monotonic, nanos};
 use meters::{Lateness, Pace};
 use std::time::Duration;
 
@@ -443,8 +443,4 @@ impl Watch {
         }
         .into()
     }
-}
-
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

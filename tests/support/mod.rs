@@ -2,20 +2,21 @@
 //! behind verbs.
 
 pub(crate) mod cameras;
+mod eventually;
 pub(crate) mod frames;
 pub(crate) mod holdings;
 pub(crate) mod relay;
 pub(crate) mod rig;
 pub(crate) mod screen;
 
+pub(crate) use eventually::eventually;
+
 use gst::prelude::*;
-use gstnextvision::clock;
 use gstnextvision::elements::message::health_of;
 use gstnextvision::health::Message;
 use gstnextvision::output::FrameFacts;
 use std::path::PathBuf;
 use std::sync::Once;
-use std::time::Duration;
 
 /// Longest wait for anything that must happen. A test never waits for time to pass, only for events, and fails
 /// when one has not come by then.
@@ -160,23 +161,6 @@ pub(crate) fn assert_page(path: &str, module: &str, expected: &str) {
         "{path} is out of date ({differs:?}); update it with: \
          NV_UPDATE=1 cargo test --features testing --test integration {module}::"
     );
-}
-
-/// Looks until what it sees holds: for what another thread is about to do and tells nobody of, such as its own end.
-pub(crate) fn eventually<T: std::fmt::Debug>(
-    what: &str,
-    mut look: impl FnMut() -> T,
-    holds: impl Fn(&T) -> bool,
-) {
-    let deadline = clock::now().saturating_add(PATIENCE.into());
-    loop {
-        let seen = look();
-        if holds(&seen) {
-            return;
-        }
-        assert!(clock::now() < deadline, "not within {PATIENCE}: {what}; last seen {seen:?}");
-        std::thread::park_timeout(Duration::from_millis(1));
-    }
 }
 
 /// The plugin as a file, as `./dev` has built it.

@@ -177,10 +177,7 @@ impl Context {
         let Some(name) = caps.structure(0).map(|structure| structure.name().to_string()) else { return };
         lock(&self.hints).has_data = true;
         if name.starts_with("video/") || name.starts_with("image/") {
-            let demuxers = gst::ElementFactory::factories_with_type(
-                gst::ElementFactoryType::DEMUXER,
-                gst::Rank::MARGINAL,
-            );
+            let demuxers = factories(gst::ElementFactoryType::DEMUXER);
             let is_container = demuxers.iter().any(|factory| factory.can_sink_any_caps(caps));
             lock(&self.hints).has_video |= !is_container;
         } else if ["audio/", "text/", "subpicture/"].iter().any(|kind| name.starts_with(kind)) {
@@ -202,22 +199,26 @@ impl Context {
 
 // --- Decoders --------------------------------------------------------------------------------------------------
 
-fn decoder_of(factory: &gst::ElementFactory) -> Option<Decoder> {
+/// The factories of that kind that GStreamer plugs by itself.
+fn factories(kind: gst::ElementFactoryType) -> glib::List<gst::ElementFactory> {
+    gst::ElementFactory::factories_with_type(kind, gst::Rank::MARGINAL)
+}
+
+/// What a factory decodes with, if it decodes pictures.
+pub(super) fn decoder_of(factory: &gst::ElementFactory) -> Option<Decoder> {
     let klass = factory.metadata(gst::ELEMENT_METADATA_KLASS).unwrap_or_default();
     classify(&factory.name(), klass)
 }
 
 /// The decoders there are here for streams of those caps.
 fn decoders_for(caps: &gst::Caps) -> Decoders {
-    let decoders =
-        gst::ElementFactory::factories_with_type(gst::ElementFactoryType::DECODER, gst::Rank::MARGINAL);
+    let decoders = factories(gst::ElementFactoryType::DECODER);
     decoders.iter().filter(|factory| factory.can_sink_any_caps(caps)).filter_map(decoder_of).collect()
 }
 
 /// Whether hardware decodes anything here.
 pub(super) fn has_hardware() -> bool {
-    let decoders =
-        gst::ElementFactory::factories_with_type(gst::ElementFactoryType::DECODER, gst::Rank::MARGINAL);
+    let decoders = factories(gst::ElementFactoryType::DECODER);
     decoders.iter().any(|factory| decoder_of(factory) == Some(Decoder::Hardware))
 }
 

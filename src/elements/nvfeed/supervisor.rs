@@ -1,7 +1,7 @@
 //! The thread that keeps the source alive: it hears what happens, asks the state machine, and does what that says.
 
 use super::core::{Core, Note};
-use super::front::{Context, Target};
+use super::front::{self, Context, Target};
 use super::inlet::{Bounds, Inlet};
 use super::settings::{Origin, Settings, Transport, nick};
 use super::source::{Endings, Source};
@@ -9,7 +9,7 @@ use crate::clock;
 use crate::elements::thread::Step;
 use crate::feed::{
     Action, Begin, Choice, DecodeFailure, Decoder, Failure, Happening, Kind, Machine, Pace, Route, SHORTEST,
-    State, StopReason, classify,
+    State, StopReason,
 };
 use crate::health::{DecodeDecision, Event, FeedStopped, InsecureRtsp, StageError};
 use crate::time::Monotonic;
@@ -64,7 +64,7 @@ impl Supervisor {
         is_live: bool,
     ) -> Self {
         let machine = Machine::new(settings.limits(is_live), clock::now());
-        let choice = Choice::new(settings.decode_preference.into(), super::front::has_hardware());
+        let choice = Choice::new(settings.decode_preference.into(), front::has_hardware());
         let run = core.begin_run();
         Self {
             core,
@@ -368,6 +368,5 @@ fn is_rtsp(route: &Option<Route>) -> bool {
 }
 
 fn decoder_of(factory: &str) -> Option<Decoder> {
-    let found = gst::ElementFactory::find(factory)?;
-    classify(factory, found.metadata(gst::ELEMENT_METADATA_KLASS).unwrap_or_default())
+    front::decoder_of(&gst::ElementFactory::find(factory)?)
 }

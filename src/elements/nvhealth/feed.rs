@@ -1,9 +1,9 @@
 //! What is known of the stream that passes, and what is still to be said about it.
 
-use crate::elements::nanos;
 use crate::health::{Event, Frame, Limits, Origin, Pushed, Watch};
 use crate::meta;
 use crate::time::Monotonic;
+use crate::time::nanos;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::thread::{self, ThreadId};

@@ -11,7 +11,7 @@ use crate::clock;
 use crate::elements::{self, lock};
 use crate::health::{EngineState, Ladder, ModelLoading, ModelReady, Order, Reaction, Redacted};
 use crate::infer::{self, ErrorKind, Interrupt};
-use crate::time::Monotonic;
+use crate::time::{Monotonic, nanos};
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -170,7 +170,7 @@ impl NvInference {
             model: runtime.model.to_string(),
             provider: runtime.provider.to_string(),
             decoder: runtime.decoder.kind().as_str().to_owned(),
-            load_time: elements::nanos(clock::now().since(began)),
+            load_time: nanos(clock::now().since(began)),
         };
         self.service.set(runtime);
         self.health.report(&*element, None, ready, 1);

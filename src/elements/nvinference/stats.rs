@@ -1,10 +1,11 @@
 //! What the element says of itself: the property `stats`.
 
 use super::imp::NvInference;
+use crate::elements::lock;
 use crate::elements::stats::Stats;
-use crate::elements::{self, lock};
 use crate::health::redact;
 use crate::infer;
+use crate::time::nanos;
 
 impl NvInference {
     pub(super) fn stats(&self) -> Stats {
@@ -29,9 +30,9 @@ impl NvInference {
                 .field("decoder", runtime.decoder.kind().as_str())
                 .field("provider", &model.provider)
                 .field("runtime-version", &model.runtime_version)
-                .field("warm-up-time", elements::nanos(runtime.last_warm_time()))
+                .field("warm-up-time", nanos(runtime.last_warm_time()))
                 .field("runs", engine.runs)
-                .field("busy-time", elements::nanos(engine.busy));
+                .field("busy-time", nanos(engine.busy));
         }
         stats.build().into()
     }

@@ -2,8 +2,9 @@
 
 use super::exchange::Event;
 use super::imp::{CAT, NvSink, PULL_OUTPUT};
+use crate::clock;
 use crate::health::{self, Due, OutputLagged, SinkBackpressure, SinkPanic, SinkTimeout, redact};
-use crate::{clock, elements};
+use crate::time::nanos;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 use std::io;
@@ -18,7 +19,7 @@ impl NvSink {
             }
             Event::Panic(burst) => (SinkPanic {}.into(), None, burst),
             Event::Timeout(burst) => {
-                (SinkTimeout { timeout: elements::nanos(settings.shutdown_timeout()) }.into(), None, burst)
+                (SinkTimeout { timeout: nanos(settings.shutdown_timeout()) }.into(), None, burst)
             }
             Event::Lagged(burst) => (OutputLagged { consumer: PULL_OUTPUT.to_owned() }.into(), None, burst),
         };
