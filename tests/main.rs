@@ -24,6 +24,8 @@ mod engine;
 mod nvfeed;
 // One feed watched: what nvhealth says and when, and that it says it once.
 mod health;
+// Elements of several pipelines that share one engine and its batches.
+mod groups;
 // Every result is that of its own frame.
 mod identity;
 // What the elements say of themselves, and the page made of it.

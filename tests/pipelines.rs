@@ -310,6 +310,11 @@ fn script_10_would_play_the_webcam() {
 }
 
 #[test]
+fn script_11_gives_a_record_for_every_frame_of_both_streams() {
+    assert_eq!(records_of_script("11-batch-group.sh"), BIKES + CARPHONE);
+}
+
+#[test]
 fn a_script_without_its_camera_says_what_to_give() {
     for (script, variables) in [
         ("07-rtsp-camera.sh", [("NV_CAMERA", "")]),

@@ -26,6 +26,12 @@ const RELEASE_LIMIT: Duration = Duration::from_secs(1);
 /// All engines of the process.
 static ENGINES: Registry<EngineKey, Engine> = Registry::new();
 
+/// How many engines of the process are in service.
+#[must_use]
+pub fn engines() -> usize {
+    ENGINES.len()
+}
+
 /// What to open, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EngineOptions {

@@ -62,12 +62,14 @@ mod fake;
 #[cfg(any(test, feature = "testing"))]
 pub mod script;
 
-pub use engine::{Engine, EngineOptions, Pending, SubmitError};
+pub use engine::{Engine, EngineOptions, Pending, SubmitError, engines};
 pub use error::{ErrorKind, InferError};
 pub use interrupt::Interrupt;
 pub use library::version as runtime_version;
 pub use model::{Batch, ChannelOrder, ElementType, Layout, ModelDescription, OutputDescription};
 pub use provider::Provider;
+#[cfg(feature = "plugin")]
+pub(crate) use registry::Registry;
 pub use tensor::{Input, InputData, MAX_TENSOR_BYTES, OutputTensor, Outputs};
 #[cfg(feature = "plugin")]
 pub(crate) use worker::detach;

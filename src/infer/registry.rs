@@ -15,7 +15,7 @@ use std::time::Duration;
 
 /// The table. A `V` is never dropped while its lock is held: its `Drop` calls [`Registry::forget`].
 #[derive(Debug)]
-pub(super) struct Registry<K, V> {
+pub(crate) struct Registry<K, V> {
     entries: LazyLock<Mutex<HashMap<K, Entry<V>>>>,
 }
 
@@ -55,7 +55,7 @@ enum Found<V> {
 }
 
 impl<K: Eq + Hash + Clone, V> Registry<K, V> {
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self { entries: LazyLock::new(|| Mutex::new(HashMap::new())) }
     }
 
@@ -65,7 +65,7 @@ impl<K: Eq + Hash + Clone, V> Registry<K, V> {
     ///
     /// What `open` returned, to all who waited for it; [`InferError::StartupTimeout`] for one who waited
     /// for somebody else's `open` longer than `limit`; [`InferError::Panic`] if `open` panicked.
-    pub(super) fn get_or_open(
+    pub(crate) fn get_or_open(
         &self,
         key: &K,
         limit: Duration,
@@ -96,6 +96,13 @@ impl<K: Eq + Hash + Clone, V> Registry<K, V> {
         result
     }
 
+    /// How many values are in use.
+    pub(super) fn len(&self) -> usize {
+        let entries = self.entries.lock();
+        let is_alive = |entry: &&Entry<V>| matches!(entry, Entry::Active(value) if value.strong_count() > 0);
+        entries.values().filter(is_alive).count()
+    }
+
     fn find(&self, key: &K) -> Found<V> {
         let mut entries = self.entries.lock();
         match entries.get(key) {
@@ -114,7 +121,7 @@ impl<K: Eq + Hash + Clone, V> Registry<K, V> {
 
     /// Removes the entry of `key` if it is the one of `value`, which nobody finds from then on; called at the
     /// latest as `value` is dropped.
-    pub(super) fn forget(&self, key: &K, value: *const V) {
+    pub(crate) fn forget(&self, key: &K, value: *const V) {
         let mut entries = self.entries.lock();
         let own = matches!(entries.get(key), Some(Entry::Active(entry)) if entry.as_ptr() == value);
         if own {

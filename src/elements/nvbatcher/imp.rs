@@ -1,8 +1,8 @@
 //! The element: properties, pads, states, and the thread that pushes batches.
 
-use super::NvBatcherSinkPad;
 use super::core::{Core, Next};
 use super::queries::Latency;
+use super::{DEFAULT_MAX_BATCH_SIZE, DEFAULT_MAX_LATENCY, LONGEST_LATENCY, NvBatcherSinkPad};
 use crate::batch::{FeedId, Policy};
 use crate::elements::message::HealthReporter;
 use crate::elements::signal::Seen;
@@ -18,8 +18,6 @@ use gst::subclass::prelude::*;
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
-const DEFAULT_MAX_BATCH_SIZE: u32 = 4;
-const DEFAULT_MAX_LATENCY: u64 = 50_000_000;
 const DEFAULT_MAX_FRAMES_PER_FEED: u32 = 1;
 const DEFAULT_MAX_FEEDS: u32 = 64;
 const MOST_FEEDS: u32 = 4096;
@@ -59,7 +57,7 @@ pub struct NvBatcher {
     )]
     #[property(
         name = "max-latency", get, set = Self::set_max_latency, type = u64, member = max_latency,
-        minimum = 0, maximum = 3_600_000_000_000, default = DEFAULT_MAX_LATENCY,
+        minimum = 0, maximum = LONGEST_LATENCY, default = DEFAULT_MAX_LATENCY,
         blurb = "Longest time a frame waits for its batch to fill, from its arrival on the monotonic clock, in nanoseconds. 0 never waits.",
         mutable_playing
     )]

@@ -15,6 +15,13 @@ mod timestamps;
 
 use glib::prelude::*;
 
+/// Frames in a batch, as long as the user says nothing else.
+pub(super) const DEFAULT_MAX_BATCH_SIZE: u32 = 4;
+/// Nanoseconds a frame waits for its batch, as long as the user says nothing else.
+pub(super) const DEFAULT_MAX_LATENCY: u64 = 50_000_000;
+/// The most the user may say: an hour.
+pub(super) const LONGEST_LATENCY: u64 = 3_600_000_000_000;
+
 /// What a full queue of a feed does with the next frame.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
 #[enum_type(name = "GstNvBatcherOverload")]

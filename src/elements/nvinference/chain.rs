@@ -104,6 +104,9 @@ struct Subject<'a> {
 
 impl NvInference {
     pub(super) fn sink_chain(&self, buffer: gst::Buffer) -> Result<gst::FlowSuccess, gst::FlowError> {
+        if let Some(lane) = self.lane() {
+            return lane.chain(buffer);
+        }
         let serving = self.service.serving().ok_or(gst::FlowError::Flushing)?;
         let stream = lock(&self.stream).clone();
         let mut preprocessors = std::mem::take(&mut *lock(&self.preprocessors));

@@ -20,6 +20,9 @@ impl NvInference {
         event: gst::Event,
     ) -> Result<gst::FlowSuccess, gst::FlowError> {
         gst::log!(CAT, obj = pad, "{:?}", Redacted(&event));
+        if let Some(lane) = self.lane() {
+            return self.lane_event(&lane, pad, event);
+        }
         match event.view() {
             gst::EventView::FlushStart(_) => {
                 self.set_flushing(true);
@@ -56,6 +59,9 @@ impl NvInference {
     }
 
     pub(super) fn sink_query(&self, pad: &gst::Pad, query: &mut gst::QueryRef) -> bool {
+        if let Some(lane) = self.lane() {
+            return self.lane_query(&lane, pad, query);
+        }
         match query.view_mut() {
             // Whatever comes in goes out unchanged: what downstream takes decides.
             gst::QueryViewMut::Caps(query) => {
@@ -79,6 +85,9 @@ impl NvInference {
     pub(super) fn src_event(&self, pad: &gst::Pad, event: gst::Event) -> bool {
         if link::may_have_linked(&event) {
             self.outbox.retry();
+            if let Some(lane) = self.lane() {
+                lane.retry();
+            }
         }
         gst::Pad::event_default(pad, Some(&*self.obj()), event)
     }
@@ -89,7 +98,7 @@ impl NvInference {
         }
         if let gst::QueryViewMut::Latency(query) = query.view_mut() {
             let (live, min, max) = query.result();
-            let own = self.processing_latency();
+            let own = self.group_latency().unwrap_or_else(|| self.processing_latency());
             if live {
                 query.set(live, min.saturating_add(own), max.map(|max| max.saturating_add(own)));
             }

@@ -1,13 +1,14 @@
 //! The element: properties, pads, states, events, and the thread that pushes results.
 
 use super::chain::{Preprocessors, Work};
-use super::outbox::{Entry, Outbox, Taken};
+use super::group::{Lane, Membership};
+use super::outbox::Outbox;
 use super::service::Service;
 use super::settings::{self, Decoder, OnError, Provider, Settings};
 use crate::elements::message::HealthReporter;
 use crate::elements::stats::Stats;
-use crate::elements::thread::{JOIN_TIMEOUT, Step, StepThread};
-use crate::elements::{self, lock, video};
+use crate::elements::thread::StepThread;
+use crate::elements::{self, lock, nvbatcher, video};
 use crate::infer::Interrupt;
 use crate::meta::batch::{self as meta, Format};
 use glib::subclass::prelude::*;
@@ -108,6 +109,22 @@ pub struct NvInference {
         mutable_ready, builder(Provider::Cpu)
     )]
     #[property(
+        name = "batch-group", get, set, type = Option<String>, member = batch_group,
+        blurb = "Name of the group whose engine and batches the element shares, with every other of the process that names it, for plain video. Default: none, each frame is a batch of its own.",
+        mutable_ready
+    )]
+    #[property(
+        name = "max-batch-size", get, set, type = u32, member = max_batch_size,
+        minimum = 1, maximum = 1024, default = nvbatcher::DEFAULT_MAX_BATCH_SIZE,
+        blurb = "Most frames to infer in one batch of the group, in frames. Without batch-group it is not used.", mutable_ready
+    )]
+    #[property(
+        name = "max-latency", get, set, type = u64, member = max_latency,
+        minimum = 0, maximum = nvbatcher::LONGEST_LATENCY, default = nvbatcher::DEFAULT_MAX_LATENCY,
+        blurb = "Longest time a frame waits for a batch of the group to fill, from its arrival on the monotonic clock, in nanoseconds; 0 never waits. Without batch-group it is not used.",
+        mutable_ready
+    )]
+    #[property(
         name = "on-error", get, set, type = OnError, member = on_error,
         blurb = "What happens to a frame that could not be inferred.", mutable_ready, builder(OnError::Pass)
     )]
@@ -119,13 +136,17 @@ pub struct NvInference {
     pub(super) counts: Mutex<Counts>,
     pub(super) service: Service,
     pub(super) health: HealthReporter,
-    interrupt: Mutex<Interrupt>,
+    pub(super) interrupt: Mutex<Interrupt>,
     pub(super) stream: Mutex<Stream>,
     pub(super) preprocessors: Mutex<Preprocessors>,
     pub(super) measured: Mutex<gst::ClockTime>,
-    thread: Mutex<Option<StepThread>>,
+    pub(super) thread: Mutex<Option<StepThread>>,
     pub(super) outbox: Arc<Outbox<Work>>,
-    sinkpad: gst::Pad,
+    /// From READY on, if the element has joined a group.
+    pub(super) membership: Mutex<Option<Membership>>,
+    /// From PAUSED on.
+    pub(super) lane: Mutex<Option<Arc<Lane>>>,
+    pub(super) sinkpad: gst::Pad,
     pub(super) srcpad: gst::Pad,
 }
 
@@ -174,6 +195,8 @@ impl ObjectSubclass for NvInference {
             measured: Mutex::new(gst::ClockTime::ZERO),
             thread: Mutex::default(),
             outbox: Arc::default(),
+            membership: Mutex::default(),
+            lane: Mutex::default(),
             sinkpad,
             srcpad,
         }
@@ -223,7 +246,10 @@ impl ElementImpl for NvInference {
     ) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
         match transition {
             gst::StateChange::NullToReady => self.open()?,
-            gst::StateChange::ReadyToPaused => self.reopen_if_needed()?,
+            gst::StateChange::ReadyToPaused => {
+                self.reopen_if_needed()?;
+                self.open_lane()?;
+            }
             gst::StateChange::PausedToReady => self.stop(),
             _ => {}
         }
@@ -231,11 +257,13 @@ impl ElementImpl for NvInference {
         match transition {
             // Not before the sink pad is inactive: a buffer on its way must find the stream it belongs to.
             gst::StateChange::PausedToReady => {
+                self.close_lane();
                 *lock(&self.stream) = Stream::None;
                 *lock(&self.preprocessors) = Preprocessors::default();
                 self.health.flush(&*self.obj());
             }
             gst::StateChange::ReadyToNull => {
+                self.leave_group();
                 self.service.close();
                 self.health.flush(&*self.obj());
             }
@@ -278,10 +306,13 @@ impl NvInference {
         counts.failed += failed as u64;
     }
 
-    fn stop(&self) {
+    pub(super) fn stop(&self) {
         self.interrupt().set();
         self.outbox.close();
         self.service.cancel();
+        if let Some(lane) = self.lane() {
+            lane.close_in();
+        }
     }
 
     /// Starts or ends a flush: everything on the way is let go of, nothing is waited for.
@@ -292,63 +323,5 @@ impl NvInference {
             *lock(&self.interrupt) = Interrupt::new();
         }
         self.outbox.set_flushing(flushing);
-    }
-
-    fn src_activate(&self, pad: &gst::Pad, active: bool) -> Result<(), gst::LoggableError> {
-        if !active {
-            self.stop();
-            let thread = lock(&self.thread).take();
-            if thread.is_some_and(|thread| !thread.stop(JOIN_TIMEOUT)) {
-                gst::warning!(CAT, imp = self, "The thread is blocked downstream; letting go of it");
-            }
-            return Ok(());
-        }
-        *lock(&self.interrupt) = Interrupt::new();
-        self.outbox.open();
-        let (element, srcpad, outbox) = (self.obj().downgrade(), pad.clone(), Arc::clone(&self.outbox));
-        let name = format!("nv-out-{}", self.obj().name());
-        let thread = StepThread::spawn(&name, move || {
-            let seen = outbox.signal.seen();
-            // Taken with the lock, so that who holds it knows that nothing from before is on its way.
-            let streaming = srcpad.stream_lock();
-            match outbox.take() {
-                Taken::Closed => Step::Stop,
-                Taken::Empty => {
-                    drop(streaming);
-                    let look_at = element.upgrade().and_then(|element| element.imp().watch_engine());
-                    outbox.signal.wait(seen, look_at);
-                    Step::Again
-                }
-                Taken::Entry(entry) => {
-                    let Some(element) = element.upgrade() else { return Step::Stop };
-                    element.imp().catch_panic(|| Step::Stop, |imp| imp.step(entry))
-                }
-            }
-        })
-        .map_err(|error| gst::loggable_error!(CAT, "No thread for {name}: {error}"))?;
-        *lock(&self.thread) = Some(thread);
-        Ok(())
-    }
-
-    /// One step of the src thread.
-    fn step(&self, entry: Entry<Work>) -> Step {
-        match entry {
-            Entry::Event(event) => {
-                if event.type_() == gst::EventType::Eos {
-                    self.health.flush(&*self.obj());
-                }
-                self.srcpad.push_event(event);
-            }
-            Entry::Work(work) => {
-                let links = self.outbox.links();
-                if let Err(error) = self.deliver(work) {
-                    gst::debug!(CAT, imp = self, "Downstream answered {error}");
-                    self.outbox.fail(links, error);
-                }
-                self.outbox.done();
-                self.health.catch_up(&*self.obj());
-            }
-        }
-        Step::Again
     }
 }

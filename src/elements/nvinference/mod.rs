@@ -6,9 +6,11 @@ mod decode;
 mod deliver;
 mod events;
 mod frames;
+mod group;
 #[expect(missing_docs, reason = "the accessors the derive makes are documented by the blurbs")]
 mod imp;
 mod outbox;
+mod pusher;
 mod runtime;
 mod service;
 mod settings;
@@ -27,6 +29,11 @@ glib::wrapper! {
     /// Frames are letterboxed, converted and normalised straight into the input tensor; nothing upstream has to
     /// scale or convert. All elements of a process with the same model and options share one engine, which runs on
     /// a thread of its own: the next batch is prepared while one runs.
+    ///
+    /// Plain streams share batches, too: the elements of a process that name the same `batch-group`, in the same or in
+    /// different pipelines, run as feeds of one `nvbatcher`, with `max-batch-size` and `max-latency` as there. Their other
+    /// options must agree. Frames come out unchanged and in order; those of a live source that come too fast go on without
+    /// inference.
     ///
     /// The model's input must be `[N, 3, H, W]` or `[N, H, W, 3]` in f32, f16 or u8. How its pixels are normalised and
     /// its outputs decoded comes from `<model>.toml` beside it, else from the metadata in the file, else from defaults

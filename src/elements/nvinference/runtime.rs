@@ -2,8 +2,9 @@
 
 use super::settings::{DEFAULT_IOU_THRESHOLD, DEFAULT_SCORE_THRESHOLD, Settings};
 use crate::elements::lock;
-use crate::health::redact;
+use crate::health::{ModelReady, redact};
 use crate::infer::{Engine, EngineOptions, InferError, Interrupt};
+use crate::time::nanos;
 use crate::vision::Detection;
 use crate::vision::decode::{self, DecodeError, Decoder, DecoderChoice, Hints, OutputShape, Params};
 use crate::vision::preprocess::InputSpec;
@@ -141,6 +142,16 @@ impl Runtime {
     /// What the last [`Self::warm_up`] returned.
     pub(super) fn last_warm_time(&self) -> Duration {
         lock(&self.warm).map(|(_, time)| time).unwrap_or_default()
+    }
+
+    /// What messages say of it when it is ready, `load_time` after it was asked for.
+    pub(super) fn ready(&self, load_time: Duration) -> ModelReady {
+        ModelReady {
+            model: self.model.to_string(),
+            provider: self.provider.to_string(),
+            decoder: self.decoder.kind().as_str().to_owned(),
+            load_time: nanos(load_time),
+        }
     }
 
     /// The name of a detection's class.

@@ -9,9 +9,9 @@ use super::imp::{CAT, NvInference};
 use super::runtime::{OpenError, Runtime};
 use crate::clock;
 use crate::elements::{self, lock};
-use crate::health::{EngineState, Ladder, ModelLoading, ModelReady, Order, Reaction, Redacted};
+use crate::health::{EngineState, Ladder, ModelLoading, Order, Reaction, Redacted};
 use crate::infer::{self, ErrorKind, Interrupt};
-use crate::time::{Monotonic, nanos};
+use crate::time::Monotonic;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -154,6 +154,9 @@ impl NvInference {
     /// Opens the model.
     pub(super) fn open(&self) -> Result<(), gst::StateChangeError> {
         let settings = lock(&self.settings).clone();
+        if let Some(group) = settings.group() {
+            return self.join_group(group);
+        }
         let element = self.obj();
         if let Some(model) = settings.model.clone().filter(|model| !model.is_empty()) {
             self.health.report(&*element, None, ModelLoading { model }, 1);
@@ -166,12 +169,7 @@ impl NvInference {
         })?;
         let model = Redacted(runtime.engine.model());
         gst::info!(CAT, imp = self, "{model:?}, decoder {}", runtime.decoder.kind());
-        let ready = ModelReady {
-            model: runtime.model.to_string(),
-            provider: runtime.provider.to_string(),
-            decoder: runtime.decoder.kind().as_str().to_owned(),
-            load_time: nanos(clock::now().since(began)),
-        };
+        let ready = runtime.ready(clock::now().since(began));
         self.service.set(runtime);
         self.health.report(&*element, None, ready, 1);
         Ok(())
@@ -180,6 +178,11 @@ impl NvInference {
     /// Properties may be set in READY, too, and an engine that has failed has its second chance.
     pub(super) fn reopen_if_needed(&self) -> Result<(), gst::StateChangeError> {
         let settings = lock(&self.settings).clone();
+        if let Some(group) = settings.group() {
+            self.service.close();
+            return self.rejoin_group(group);
+        }
+        self.leave_group();
         if self.service.is_current(&settings) { Ok(()) } else { self.open() }
     }
 

@@ -1,7 +1,7 @@
 //! What the user asks of the element.
 
 use super::imp::NvInference;
-use crate::elements::{lock, shown};
+use crate::elements::{lock, nvbatcher, shown};
 use crate::infer;
 use crate::vision::decode::{DecoderChoice, DecoderKind};
 use std::time::Duration;
@@ -133,6 +133,9 @@ pub(super) struct Settings {
     pub(super) response_timeout: u64,
     pub(super) startup_timeout: u64,
     pub(super) processing_latency: u64,
+    pub(super) batch_group: Option<String>,
+    pub(super) max_batch_size: u32,
+    pub(super) max_latency: u64,
 }
 
 impl Default for Settings {
@@ -152,6 +155,9 @@ impl Default for Settings {
             response_timeout: DEFAULT_RESPONSE_TIMEOUT,
             startup_timeout: DEFAULT_STARTUP_TIMEOUT,
             processing_latency: AUTO_LATENCY,
+            batch_group: None,
+            max_batch_size: nvbatcher::DEFAULT_MAX_BATCH_SIZE,
+            max_latency: nvbatcher::DEFAULT_MAX_LATENCY,
         }
     }
 }
@@ -172,6 +178,11 @@ impl NvInference {
 }
 
 impl Settings {
+    /// The group to join, if any.
+    pub(super) fn group(&self) -> Option<&str> {
+        self.batch_group.as_deref().filter(|name| !name.is_empty())
+    }
+
     /// How long a batch may be with the engine.
     pub(super) const fn response_timeout(&self) -> Duration {
         Duration::from_nanos(self.response_timeout)

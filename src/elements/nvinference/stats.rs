@@ -9,6 +9,11 @@ use crate::time::nanos;
 
 impl NvInference {
     pub(super) fn stats(&self) -> Stats {
+        self.group_stats().unwrap_or_else(|| self.own_stats()).into()
+    }
+
+    /// What the element itself has done, and the engine it has opened.
+    pub(super) fn own_stats(&self) -> gst::Structure {
         let counts = *lock(&self.counts);
         let health = self.service.health();
         let counters = health.counters;
@@ -21,6 +26,7 @@ impl NvInference {
             .field("timeouts", counters.timeouts)
             .field("consecutive-errors", u64::from(counters.consecutive))
             .field("rebuilds", u64::from(counters.rebuilds))
+            .field("engines", infer::engines() as u64)
             .field("detached-threads", infer::detached_threads() as u64)
             .field_if_some("last-error", counters.last_error.map(|error| redact(&error).into_owned()));
         if let Some(runtime) = self.service.runtime() {
@@ -34,6 +40,6 @@ impl NvInference {
                 .field("runs", engine.runs)
                 .field("busy-time", nanos(engine.busy));
         }
-        stats.build().into()
+        stats.build()
     }
 }
