@@ -8,10 +8,11 @@ use super::provider::Provider;
 use super::registry::Registry;
 use super::session;
 use super::tensor::{self, Input};
-use super::worker::{self, EngineStats, Job, Loaded, Purpose, Reply, Shared, Unanswered, Worker};
-use crossbeam_channel::{Receiver, Select, bounded, select};
+use super::worker::{
+    self, Answer, EngineStats, Hold, Holding, Job, Loaded, Purpose, Reply, Shared, Unanswered, Worker,
+};
+use crossbeam_channel::{Receiver, select};
 use parking_lot::Mutex;
-use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
@@ -80,7 +81,7 @@ pub struct SubmitError {
     /// The batch.
     pub input: Input,
     /// What was to be held while the engine has the batch.
-    pub hold: Box<dyn Any + Send>,
+    pub hold: Arc<dyn Hold>,
 }
 
 impl fmt::Debug for SubmitError {
@@ -92,11 +93,17 @@ impl fmt::Debug for SubmitError {
 /// A batch the engine has taken.
 ///
 /// Dropping it gives up the results, not the run.
-#[derive(Debug)]
 #[must_use = "the results come from `wait`"]
 pub struct Pending {
-    reply: Receiver<Result<Reply, Unanswered>>,
+    reply: Receiver<Answer>,
     retired: Interrupt,
+    shared: Arc<Shared>,
+}
+
+impl fmt::Debug for Pending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pending").finish_non_exhaustive()
+    }
 }
 
 impl Pending {
@@ -118,7 +125,13 @@ impl Pending {
     /// As [`Self::wait`].
     pub fn wait_for_either(self, interrupt: &Interrupt, timeout: Duration) -> Result<Reply, Unanswered> {
         select! {
-            recv(self.reply) -> reply => reply.unwrap_or(Err(InferError::Stopped.into())),
+            recv(self.reply) -> answer => match answer {
+                Ok(Answer { result, place }) => {
+                    self.shared.return_place((place, self.reply));
+                    result
+                }
+                Err(_) => Err(InferError::Stopped.into()),
+            },
             recv(interrupt.signal()) -> _ => Err(InferError::Interrupted.into()),
             recv(self.retired.signal()) -> _ => Err(InferError::Stopped.into()),
             default(timeout) => Err(InferError::Timeout { limit: timeout }.into()),
@@ -140,6 +153,8 @@ pub struct Engine {
     retired: Interrupt,
     shared: Arc<Shared>,
     startup_timeout: Duration,
+    /// Cores that a run keeps busy.
+    threads: usize,
     /// The time of a warm run, by batch size.
     warm: Mutex<BTreeMap<usize, Duration>>,
     /// `None` for one that is not in the registry.
@@ -198,6 +213,7 @@ impl Engine {
             retired: Interrupt::new(),
             shared,
             startup_timeout,
+            threads: key.as_ref().map_or(1, EngineKey::cores),
             warm: Mutex::default(),
             key,
         }))
@@ -222,6 +238,12 @@ impl Engine {
             Batch::Fixed(fixed) => Some(fixed),
             Batch::Dynamic => None,
         }
+    }
+
+    /// Cores that the engine keeps busy right now.
+    #[must_use]
+    pub fn busy_threads(&self) -> usize {
+        if self.shared.stats.lock().running_since.is_some() { self.threads } else { 0 }
     }
 
     /// What the engine has done so far.
@@ -292,19 +314,31 @@ impl Engine {
     pub fn submit(
         &self,
         input: Input,
-        hold: Box<dyn Any + Send>,
+        hold: Arc<dyn Hold>,
         interrupt: &Interrupt,
         timeout: Duration,
     ) -> Result<Pending, Box<SubmitError>> {
-        let (reply, answer) = bounded(1);
-        let job = Job { input, hold, purpose: Purpose::Frames, reply };
+        self.ask(input, hold, Purpose::Frames, interrupt, timeout)
+    }
+
+    fn ask(
+        &self,
+        input: Input,
+        hold: Arc<dyn Hold>,
+        purpose: Purpose,
+        interrupt: &Interrupt,
+        timeout: Duration,
+    ) -> Result<Pending, Box<SubmitError>> {
+        let (reply, answer) = self.shared.place();
+        let job = Job { input, hold: Holding(Some(hold)), purpose, reply };
         self.hand_over(job, interrupt, timeout)?;
-        Ok(Pending { reply: answer, retired: self.retired.clone() })
+        Ok(Pending { reply: answer, retired: self.retired.clone(), shared: Arc::clone(&self.shared) })
     }
 
     fn hand_over(&self, job: Job, interrupt: &Interrupt, timeout: Duration) -> Result<(), Box<SubmitError>> {
-        let refuse = |error: InferError, job: Job| {
-            Err(Box::new(SubmitError { error, input: job.input, hold: job.hold }))
+        let refuse = |error: InferError, mut job: Job| {
+            let hold = job.hold.0.take().unwrap_or_else(|| Arc::new(()));
+            Err(Box::new(SubmitError { error, input: job.input, hold }))
         };
         if let Err(error) = self.check(&job.input) {
             return refuse(error, job);
@@ -320,29 +354,24 @@ impl Engine {
         if interrupt.is_set() {
             return refuse(InferError::Interrupted, job);
         }
-        let mut select = Select::new();
-        let room = select.send(&jobs);
-        let interrupted = select.recv(interrupt.signal());
-        select.recv(self.retired.signal());
-        match select.select_timeout(timeout) {
-            Ok(ready) if ready.index() == room => {
-                let sent = ready.send(&jobs, job);
-                // It may have been retired at that very moment, and then nobody takes the job out again.
-                if self.retired.is_set() {
-                    self.drop_queued();
+        // The job is moved only when its turn has come.
+        let mut job = Some(job);
+        let refused = select! {
+            send(jobs, job.take().expect("it is handed over once")) -> sent => match sent {
+                Ok(()) => {
+                    // It may have been retired at that very moment, and then nobody takes the job out again.
+                    if self.retired.is_set() {
+                        self.drop_queued();
+                    }
+                    return Ok(());
                 }
-                sent.or_else(|unsent| refuse(InferError::Stopped, unsent.into_inner()))
-            }
-            Ok(ready) if ready.index() == interrupted => {
-                ready.recv(interrupt.signal()).ok();
-                refuse(InferError::Interrupted, job)
-            }
-            Ok(ready) => {
-                ready.recv(self.retired.signal()).ok();
-                refuse(InferError::Stopped, job)
-            }
-            Err(_) => refuse(InferError::Timeout { limit: timeout }, job),
-        }
+                Err(unsent) => return refuse(InferError::Stopped, unsent.into_inner()),
+            },
+            recv(interrupt.signal()) -> _ => InferError::Interrupted,
+            recv(self.retired.signal()) -> _ => InferError::Stopped,
+            default(timeout) => InferError::Timeout { limit: timeout },
+        };
+        job.map_or(Ok(()), |job| refuse(refused, job))
     }
 
     fn check(&self, input: &Input) -> Result<(), InferError> {
@@ -391,12 +420,10 @@ impl Engine {
         let limit = self.startup_timeout;
         let mut input = self.input(size)?;
         input.data.clear_to_zero();
-        let (reply, answer) = bounded(1);
-        let job = Job { input, hold: Box::new(()), purpose: Purpose::WarmUp, reply };
         let reply = self
-            .hand_over(job, interrupt, limit)
+            .ask(input, Arc::new(()), Purpose::WarmUp, interrupt, limit)
             .map_err(|refused| refused.error)
-            .and_then(|()| Pending { reply: answer, retired: self.retired.clone() }.wait(interrupt, limit));
+            .and_then(|pending| pending.wait(interrupt, limit));
         match reply {
             Ok(reply) => Ok(reply.ended.since(reply.started)),
             Err(InferError::Timeout { limit }) => Err(InferError::StartupTimeout { limit }),

@@ -1,7 +1,7 @@
 use super::super::fake::{self, LONG, Stage, Step, engine};
 use super::super::tensor::InputData;
 use super::*;
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Sender, bounded};
 use std::thread::scope;
 
 const SHORT: Duration = Duration::from_millis(5);
@@ -9,9 +9,13 @@ const SHORT: Duration = Duration::from_millis(5);
 /// Tells when it is dropped.
 struct Held(#[expect(dead_code, reason = "its drop is what is watched")] Sender<()>);
 
-fn held() -> (Box<Held>, Receiver<()>) {
+fn held() -> (Arc<Mutex<Option<Held>>>, Receiver<()>) {
     let (sender, dropped) = bounded(0);
-    (Box::new(Held(sender)), dropped)
+    (hold_of(Held(sender)), dropped)
+}
+
+fn hold_of<T: Send>(held: T) -> Arc<Mutex<Option<T>>> {
+    Arc::new(Mutex::new(Some(held)))
 }
 
 fn is_dropped(watch: &Receiver<()>) -> bool {
@@ -28,7 +32,7 @@ fn batch_of(engine: &Engine, values: &[f32]) -> Input {
 }
 
 fn submit(engine: &Engine, values: &[f32]) -> Pending {
-    engine.submit(batch_of(engine, values), Box::new(()), &Interrupt::new(), LONG).unwrap()
+    engine.submit(batch_of(engine, values), Arc::new(()), &Interrupt::new(), LONG).unwrap()
 }
 
 fn run(engine: &Engine, values: &[f32]) -> Result<Vec<f32>, InferError> {
@@ -84,10 +88,11 @@ fn an_unsuitable_batch_comes_back_with_expected_and_found() {
     ];
     for (data, batch) in wrong {
         let input = Input { data, batch };
-        let refused = engine.submit(input.clone(), Box::new(7_u8), &Interrupt::new(), LONG).unwrap_err();
+        let hold = hold_of(7_u8);
+        let refused = engine.submit(input.clone(), hold.clone(), &Interrupt::new(), LONG).unwrap_err();
         assert!(matches!(refused.error, InferError::Input { .. }), "{}", refused.error);
         assert_eq!(refused.input, input);
-        assert!(refused.hold.is::<u8>());
+        assert_eq!(*hold.lock(), Some(7), "it was not let go of");
     }
 }
 
@@ -109,7 +114,7 @@ fn buffers_circulate() {
     };
     let input = engine.input(2).unwrap();
     let first = address(&input);
-    let pending = engine.submit(input, Box::new(()), &Interrupt::new(), LONG).unwrap();
+    let pending = engine.submit(input, Arc::new(()), &Interrupt::new(), LONG).unwrap();
     pending.wait(&Interrupt::new(), LONG).unwrap();
     assert_eq!(address(&engine.input(2).unwrap()), first);
 }
@@ -166,7 +171,7 @@ fn an_interrupt_wakes_who_submits_and_who_waits_for_ever_after() {
         let waiting = scope.spawn(|| first.wait(&interrupt, LONG).map(drop));
         let submitting = scope.spawn(|| {
             let input = batch_of(&engine, &[3.0]);
-            engine.submit(input, Box::new(()), &interrupt, LONG).map(drop).map_err(|refused| refused.error)
+            engine.submit(input, Arc::new(()), &interrupt, LONG).map(drop).map_err(|refused| refused.error)
         });
         interrupt.clone().set();
         assert_eq!(waiting.join().unwrap(), Err(InferError::Interrupted));
@@ -175,7 +180,7 @@ fn an_interrupt_wakes_who_submits_and_who_waits_for_ever_after() {
     assert!(interrupt.is_set());
     release.send(()).unwrap();
     second.wait(&Interrupt::new(), LONG).unwrap();
-    let late = engine.submit(batch_of(&engine, &[4.0]), Box::new(()), &interrupt, LONG).unwrap_err();
+    let late = engine.submit(batch_of(&engine, &[4.0]), Arc::new(()), &interrupt, LONG).unwrap_err();
     assert_eq!(late.error, InferError::Interrupted, "even with room");
 }
 
@@ -216,7 +221,7 @@ fn a_panic_in_what_a_batch_holds_harms_nobody() {
     }
     let (engine, _stage) = engine(Batch::Dynamic, vec![]);
     let input = batch_of(&engine, &[1.0]);
-    let pending = engine.submit(input, Box::new(Bomb), &Interrupt::new(), LONG).unwrap();
+    let pending = engine.submit(input, hold_of(Bomb), &Interrupt::new(), LONG).unwrap();
     pending.wait(&Interrupt::new(), LONG).unwrap();
     assert_eq!(run(&engine, &[1.0]).unwrap(), [6.0]);
 }
@@ -245,9 +250,9 @@ fn dropping_a_busy_engine_does_not_wait_for_its_run() {
 fn a_batch_may_hold_the_last_reference_to_its_engine() {
     let (engine, stage) = engine(Batch::Dynamic, vec![]);
     let input = batch_of(&engine, &[1.0]);
-    let hold = Box::new(Arc::clone(&engine));
+    let hold = Arc::clone(&engine);
     let (release, until) = bounded::<()>(0);
-    let pending = engine.submit(input, Box::new((hold, until)), &Interrupt::new(), LONG).unwrap();
+    let pending = engine.submit(input, hold_of((hold, until)), &Interrupt::new(), LONG).unwrap();
     drop((engine, release));
     pending.wait(&Interrupt::new(), LONG).unwrap();
     assert!(stage.alive.recv().is_err());
@@ -328,7 +333,7 @@ fn a_failed_batch_comes_back_and_its_halves_can_be_tried() {
     let input = unanswered.input.unwrap();
     for (rows, sums) in [(0..1, vec![6.0]), (1..3, vec![12.0, 18.0])] {
         let part = engine.part(&input, rows).unwrap();
-        let pending = engine.submit(part, Box::new(()), &Interrupt::new(), LONG).unwrap();
+        let pending = engine.submit(part, Arc::new(()), &Interrupt::new(), LONG).unwrap();
         assert_eq!(pending.wait(&Interrupt::new(), LONG).unwrap().outputs.tensors[0].data, sums);
     }
     assert!(matches!(engine.part(&input, 2..4), Err(InferError::Input { .. })));
@@ -353,7 +358,7 @@ fn retiring_wakes_all_and_lets_go_of_what_batches_hold() {
         let submitting = scope.spawn(|| {
             let input = batch_of(&engine, &[3.0]);
             engine
-                .submit(input, Box::new(()), &Interrupt::new(), LONG)
+                .submit(input, Arc::new(()), &Interrupt::new(), LONG)
                 .map(drop)
                 .map_err(|refused| refused.error)
         });

@@ -47,6 +47,11 @@ pub(super) struct EngineKey {
 }
 
 impl EngineKey {
+    /// Cores that a run of such an engine keeps busy: on a device, the one that waits for it.
+    pub(super) fn cores(&self) -> usize {
+        if self.provider == Provider::Cpu { self.threads } else { 1 }
+    }
+
     /// Looks at the files `options` names, without reading them.
     ///
     /// # Errors

@@ -17,8 +17,8 @@
 //!   [`Interrupt`] is set, or its time is up.
 //! * [`Pending::wait`] waits in the same three ways for the [`Reply`]. Giving up does not stop the run:
 //!   ONNX Runtime cannot be stopped inside a kernel. Its results are thrown away when they come.
-//! * What a batch holds (tickets, frames) is given to the engine as `hold` and dropped when the engine has
-//!   let go of the batch, whoever still waits, or has been retired. So a limit on tickets is a limit on what a
+//! * What a batch holds (tickets, frames) is given to the engine as a [`Hold`], which is told to let go when the
+//!   engine has done with the batch, whoever still waits, or has been retired. So a limit on tickets is a limit on what a
 //!   wedged engine can pile up.
 //!
 //! # Ownership and threads
@@ -73,4 +73,4 @@ pub(crate) use registry::Registry;
 pub use tensor::{Input, InputData, MAX_TENSOR_BYTES, OutputTensor, Outputs};
 #[cfg(feature = "plugin")]
 pub(crate) use worker::detach;
-pub use worker::{EngineStats, Reply, Unanswered, detached_threads};
+pub use worker::{EngineStats, Hold, Reply, Unanswered, detached_threads};

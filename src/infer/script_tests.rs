@@ -17,7 +17,7 @@ fn run(engine: &Engine, cells: &[usize]) -> Result<Reply, InferError> {
             *value = if here == *cell { 0.9 } else { 0.1 };
         }
     }
-    engine.submit(input, Box::new(()), &Interrupt::new(), LONG).unwrap().wait(&Interrupt::new(), LONG)
+    engine.submit(input, Arc::new(()), &Interrupt::new(), LONG).unwrap().wait(&Interrupt::new(), LONG)
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn a_retired_engine_is_found_by_nobody_and_takes_nothing() {
     let second = open(&script);
     assert!(!Arc::ptr_eq(&first, &second));
     let input = same.input(1).unwrap();
-    let refused = same.submit(input, Box::new(()), &Interrupt::new(), LONG).unwrap_err();
+    let refused = same.submit(input, Arc::new(()), &Interrupt::new(), LONG).unwrap_err();
     assert_eq!(refused.error, InferError::Stopped);
     first.retire();
     assert!(Arc::ptr_eq(&second, &open(&script)));

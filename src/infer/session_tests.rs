@@ -47,7 +47,7 @@ fn run_cells(engine: &Engine, cells: &[usize]) -> Result<Reply, InferError> {
         }
     }
     let never = Interrupt::new();
-    let pending = engine.submit(input, Box::new(()), &never, LONG).map_err(|refused| refused.error)?;
+    let pending = engine.submit(input, Arc::new(()), &never, LONG).map_err(|refused| refused.error)?;
     pending.wait(&never, LONG)
 }
 
@@ -123,7 +123,7 @@ fn every_type_of_output_comes_as_floats() {
     let InputData::F32(values) = &mut input.data else { panic!("not f32") };
     values.iter_mut().enumerate().for_each(|(i, value)| *value = (i % 3) as f32);
     let never = Interrupt::new();
-    let reply = engine.submit(input, Box::new(()), &never, LONG).unwrap().wait(&never, LONG).unwrap();
+    let reply = engine.submit(input, Arc::new(()), &never, LONG).unwrap().wait(&never, LONG).unwrap();
     for name in ["f16", "f64", "i32", "i64", "u8"] {
         assert_eq!(reply.outputs.get(name).unwrap().data[..4], [0.0, 1.0, 2.0, 0.0], "{name}");
     }

@@ -15,7 +15,6 @@ use crate::clock;
 use crate::time::Monotonic;
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 use parking_lot::Mutex;
-use std::any::Any;
 use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -55,14 +54,40 @@ pub struct EngineStats {
 }
 
 /// What the worker and the users of its engine share.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Shared {
     pub(super) pool: Pool,
     pub(super) stats: Mutex<EngineStats>,
     /// What the batch in the run in progress holds.
-    pub(super) held: Mutex<Option<Box<dyn Any + Send>>>,
+    pub(super) held: Mutex<Option<Holding>>,
+    /// Places for answers that nobody will put anything into any more.
+    places: Mutex<Vec<Place>>,
     /// Nobody waits for a run that begins now, nor would anybody let go of what its batch holds.
     pub(super) retired: AtomicBool,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("stats", &self.stats).finish_non_exhaustive()
+    }
+}
+
+/// Most places kept for another answer: as many as batches can be on their way, and some.
+const SPARE_PLACES: usize = 8;
+
+impl Shared {
+    /// An empty place for an answer.
+    pub(super) fn place(&self) -> Place {
+        self.places.lock().pop().unwrap_or_else(|| bounded(1))
+    }
+
+    /// Takes back a place whose answer has been taken out.
+    pub(super) fn return_place(&self, place: Place) {
+        let mut places = self.places.lock();
+        if places.len() < SPARE_PLACES {
+            places.push(place);
+        }
+    }
 }
 
 /// Results of one run.
@@ -107,13 +132,62 @@ pub(super) enum Purpose {
     WarmUp,
 }
 
+/// What is to be kept while the engine has a batch, such as claims on the queues behind it.
+///
+/// Shared, so that who made it can use its memory again once the engine has let go of it.
+pub trait Hold: Send + Sync {
+    /// Lets go of what is held. Called when the engine has done with the batch, on whichever thread that is.
+    fn let_go(&self);
+}
+
+/// Nothing is held.
+impl Hold for () {
+    fn let_go(&self) {}
+}
+
+/// Whatever is dropped when it is let go of.
+impl<T: Send> Hold for Mutex<Option<T>> {
+    fn let_go(&self) {
+        let held = self.lock().take();
+        drop(held);
+    }
+}
+
+/// Lets go of what it holds when it is dropped, once.
+pub(super) struct Holding(pub(super) Option<Arc<dyn Hold>>);
+
+impl Drop for Holding {
+    fn drop(&mut self) {
+        if let Some(hold) = self.0.take() {
+            hold.let_go();
+        }
+    }
+}
+
+/// The answer to a batch, with the place that it was put into: whoever takes it out can use the place again.
+pub(super) struct Answer {
+    pub(super) result: Result<Reply, Unanswered>,
+    pub(super) place: Sender<Self>,
+}
+
+/// A place for one answer, and where it is looked for.
+pub(super) type Place = (Sender<Answer>, Receiver<Answer>);
+
 /// A batch on its way to the worker.
 pub(super) struct Job {
     pub(super) input: Input,
-    pub(super) hold: Box<dyn Any + Send>,
+    pub(super) hold: Holding,
     pub(super) purpose: Purpose,
     /// One place, one answer: sending never blocks.
-    pub(super) reply: Sender<Result<Reply, Unanswered>>,
+    pub(super) reply: Sender<Answer>,
+}
+
+impl Job {
+    fn answer(reply: Sender<Answer>, result: Result<Reply, Unanswered>) {
+        let place = reply.clone();
+        // Whoever waited may be gone; the buffers of results go back to the pool all the same.
+        reply.send(Answer { result, place }).ok();
+    }
 }
 
 /// Threads nobody waits for.
@@ -256,7 +330,7 @@ fn answer(batch: Batch, backend: &mut dyn Backend, job: Job, shared: &Arc<Shared
     // Not before: what retires the engine sets this, then takes what is held.
     if shared.retired.load(Ordering::Acquire) {
         let_go(shared);
-        reply.send(Err(InferError::Stopped.into())).ok();
+        Job::answer(reply, Err(InferError::Stopped.into()));
         return;
     }
     shared.stats.lock().running_since = Some(started);
@@ -277,8 +351,7 @@ fn answer(batch: Batch, backend: &mut dyn Backend, job: Job, shared: &Arc<Shared
         }
         Err(error) => Err(Unanswered { error, input: Some(input) }),
     };
-    // Whoever waited may be gone; the buffers of results go back to the pool all the same.
-    reply.send(answer).ok();
+    Job::answer(reply, answer);
 }
 
 /// Drops what the batch in the run in progress holds.
@@ -329,10 +402,11 @@ mod tests {
         let (hold, held) = bounded::<()>(0);
         let (reply, answered) = bounded(1);
         let input = Input { data: InputData::F32(vec![0.0; 6]), batch: 1 };
-        let job = Job { input, hold: Box::new(hold), purpose: Purpose::Frames, reply };
+        let hold = Holding(Some(Arc::new(Mutex::new(Some(hold)))));
+        let job = Job { input, hold, purpose: Purpose::Frames, reply };
         answer(Batch::Dynamic, &mut script, job, &shared);
         assert!(stage.began.is_empty());
         assert!(held.try_recv().is_err_and(|error| error.is_disconnected()));
-        assert_eq!(answered.recv().unwrap().unwrap_err().error, InferError::Stopped);
+        assert_eq!(answered.recv().unwrap().result.unwrap_err().error, InferError::Stopped);
     }
 }

@@ -1,22 +1,24 @@
 //! From the outputs of a run to what became of each of its frames.
 
+use super::runs::Parts;
 use super::runtime::Runtime;
 use crate::batch::FailReason;
 use crate::health::redact;
-use crate::infer::{InferError, OutputTensor};
+use crate::infer::{InferError, OutputTensor, Reply};
 use crate::output::Status;
 use crate::time::Monotonic;
 use crate::vision::Detection;
 use crate::vision::decode::{Decoded, Decoder, Params, TensorView};
 use crate::vision::letterbox::Letterbox;
 use std::any::Any;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 /// What became of one frame.
 pub(super) struct Outcome {
-    /// In frame pixels.
-    pub(super) detections: Result<Vec<Detection>, Failure>,
+    /// Where in [`Parts::found`] what was found in it stands, in frame pixels.
+    pub(super) found: Result<Range<usize>, Failure>,
     pub(super) ran: Option<(Monotonic, Monotonic)>,
 }
 
@@ -82,46 +84,42 @@ impl Failure {
     }
 }
 
-/// The same failure for `count` frames.
-pub(super) fn failed(failure: &Failure, count: usize) -> Vec<Outcome> {
-    (0..count).map(|_| Outcome { detections: Err(failure.clone()), ran: None }).collect()
+/// The same failure for the next `count` frames.
+pub(super) fn failed(failure: &Failure, count: usize, parts: &mut Parts) {
+    let outcome = || Outcome { found: Err(failure.clone()), ran: None };
+    parts.outcomes.extend(std::iter::repeat_with(outcome).take(count));
 }
 
 /// What became of frames of which none was given to the engine, by why they could not be prepared.
-pub(super) fn unprepared(placed: &[Result<Letterbox, String>]) -> Vec<Outcome> {
-    let failure = |placed: &Result<Letterbox, String>| {
-        Failure::format(
-            placed.as_ref().err().map_or("no frame of the batch could be prepared", String::as_str),
-        )
-    };
-    placed.iter().map(|placed| Outcome { detections: Err(failure(placed)), ran: None }).collect()
+pub(super) fn unprepared(parts: &mut Parts) {
+    let Parts { placed, outcomes, .. } = parts;
+    outcomes.extend(placed.iter().map(|placed| {
+        let why = placed.as_ref().err().map_or("no frame of the batch could be prepared", String::as_str);
+        Outcome { found: Err(Failure::format(why)), ran: None }
+    }));
 }
 
-/// Reads the outputs of a run, moving what was found into the frame of each image. One outcome per frame, always.
-pub(super) fn outcomes(
-    runtime: &Runtime,
-    tensors: &[OutputTensor],
-    ran: (Monotonic, Monotonic),
-    placed: &[Result<Letterbox, String>],
-) -> Vec<Outcome> {
-    let images = match guarded(&*runtime.decoder, tensors, placed.len(), &runtime.params) {
+/// Reads the outputs of a run of these rows, moving what was found into the frame of each image. One outcome per row,
+/// always.
+pub(super) fn outcomes(runtime: &Runtime, reply: &Reply, rows: Range<usize>, parts: &mut Parts) {
+    let ran = Some((reply.started, reply.ended));
+    let images = match guarded(&*runtime.decoder, &reply.outputs.tensors, rows.len(), &runtime.params) {
         Ok(images) => images,
-        Err(failure) => return failed(&failure, placed.len()),
+        Err(failure) => return failed(&failure, rows.len(), parts),
     };
-    let outcome = |(image, placed): (Result<Vec<Detection>, String>, &Result<Letterbox, String>)| {
-        let detections = match (image, placed) {
+    let Parts { placed, outcomes, found, .. } = parts;
+    for (image, placed) in images.into_iter().zip(placed.get(rows).unwrap_or_default()) {
+        let result = match (image, placed) {
             (_, Err(refusal)) => Err(Failure::format(refusal)),
-            (Err(error), _) => Err(Failure::decode(&error)),
-            (Ok(found), Ok(letterbox)) => Ok(found.into_iter().map(|one| in_frame(letterbox, one)).collect()),
+            (Err(error), _) => Err(Failure::decode(&error.to_string())),
+            (Ok(detections), Ok(letterbox)) => {
+                let from = found.len();
+                found.extend(detections.into_iter().map(|one| in_frame(letterbox, one)));
+                Ok(from..found.len())
+            }
         };
-        Outcome { detections, ran: Some(ran) }
-    };
-    images
-        .into_iter()
-        .map(|image| image.map_err(|error| error.to_string()))
-        .zip(placed)
-        .map(outcome)
-        .collect()
+        outcomes.push(Outcome { found: result, ran });
+    }
 }
 
 /// Decodes, and makes a panic, an error or another number of results than frames a failure of all.

@@ -1,9 +1,9 @@
 //! The downstream half: answers become detections on their frames, and buffers leave in the order they came.
 
-use super::answer::Owners;
-use super::chain::{Content, Plain, Run, Work};
+use super::chain::{Content, Plain, Work};
 use super::decode::{Failure, Outcome};
 use super::imp::NvInference;
+use super::runs::{Owners, Parts, Run};
 use super::runtime::Runtime;
 use super::settings::OnError;
 use crate::batch::DropReason;
@@ -12,7 +12,7 @@ use crate::elements::{facts, lock};
 use crate::meta::batch::{self as meta, Batch, Format, Item, Verdict};
 use crate::meta::detections::{self, Found};
 use crate::output::Status;
-use crate::vision::Size;
+use crate::vision::{Detection, Size};
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -23,7 +23,7 @@ impl NvInference {
     pub(super) fn deliver(&self, work: Work) -> Result<gst::FlowSuccess, gst::FlowError> {
         match work.content {
             Content::Batch(carrier, batch) => self.deliver_batch(carrier, batch, work.runs),
-            Content::Plain(plain) => self.deliver_plain(*plain, work.runs),
+            Content::Plain(plain) => self.deliver_plain(plain, work.runs),
         }
     }
 
@@ -31,17 +31,18 @@ impl NvInference {
         &self,
         mut carrier: gst::Buffer,
         mut batch: Batch,
-        runs: Vec<Run>,
+        mut runs: Vec<Run>,
     ) -> Result<gst::FlowSuccess, gst::FlowError> {
-        for run in runs {
-            let (frames, runtime) = (run.frames.clone(), Arc::clone(&run.runtime));
-            let owners = owners(&batch, &frames);
-            for (at, outcome) in frames.into_iter().zip(self.complete(run, &owners)) {
-                if let Some(Item::Frame(frame)) = batch.items.get_mut(at) {
-                    settle(&runtime, frame, outcome);
+        for run in &mut runs {
+            self.complete(run, Owners::Batch(&batch.items));
+            let Parts { frames, outcomes, found, .. } = &mut run.parts;
+            for (at, outcome) in frames.iter().zip(outcomes) {
+                if let Some(Item::Frame(frame)) = batch.items.get_mut(*at) {
+                    settle(&run.runtime, frame, outcome, found);
                 }
             }
         }
+        self.spare.recycle(runs);
         if lock(&self.settings).on_error == OnError::Drop {
             batch.items.retain(|item| match item {
                 Item::Frame(frame)
@@ -57,36 +58,27 @@ impl NvInference {
         self.srcpad.push(carrier)
     }
 
-    fn deliver_plain(&self, mut plain: Plain, runs: Vec<Run>) -> Result<gst::FlowSuccess, gst::FlowError> {
-        let Some(run) = runs.into_iter().next() else { return Ok(gst::FlowSuccess::Ok) };
-        let (name, runtime) = (self.obj().name(), Arc::clone(&run.runtime));
-        let owners = Owners { feeds: vec![Arc::from(name.as_str())], tickets: Vec::new() };
-        let Some(mut outcome) = self.complete(run, &owners).into_iter().next() else {
-            return Ok(gst::FlowSuccess::Ok);
-        };
-        attach(&runtime, plain.buffer.make_mut(), &plain.format, &mut outcome);
-        let verdict = verdict(&runtime, &outcome);
+    fn deliver_plain(&self, plain: Plain, mut runs: Vec<Run>) -> Result<gst::FlowSuccess, gst::FlowError> {
+        let Plain { mut buffer, format, seq, arrival, wall_us } = plain;
+        let Some(run) = runs.first_mut() else { return Ok(gst::FlowSuccess::Ok) };
+        let name = self.obj().name();
+        self.complete(run, Owners::Plain(&name));
+        let Parts { outcomes, found, .. } = &mut run.parts;
+        let Some(outcome) = outcomes.first_mut() else { return Ok(gst::FlowSuccess::Ok) };
+        attach(&run.runtime, buffer.make_mut(), &format, outcome, found);
+        let verdict = verdict(&run.runtime, outcome);
+        self.spare.recycle(runs);
         if verdict.error.is_some() && lock(&self.settings).on_error == OnError::Drop {
             return Ok(gst::FlowSuccess::Ok);
         }
-        let facts = facts::of_plain(&name, plain.seq, plain.arrival, plain.wall_us, verdict, clock::now());
-        crate::meta::frame::write(plain.buffer.make_mut(), &facts);
-        self.srcpad.push(plain.buffer)
+        let facts = facts::of_plain(&name, seq, arrival, wall_us, verdict, clock::now());
+        crate::meta::frame::write(buffer.make_mut(), &facts);
+        self.srcpad.push(buffer)
     }
 }
 
-/// Whose the frames at `frames` are.
-fn owners(batch: &Batch, frames: &[usize]) -> Owners {
-    let frames = frames.iter().filter_map(|at| match batch.items.get(*at) {
-        Some(Item::Frame(frame)) => Some((Arc::clone(&frame.feed.name), frame.ticket.clone())),
-        _ => None,
-    });
-    let (feeds, tickets) = frames.unzip();
-    Owners { feeds, tickets }
-}
-
 fn verdict(runtime: &Runtime, outcome: &Outcome) -> Verdict {
-    let (status, error) = match &outcome.detections {
+    let (status, error) = match &outcome.found {
         Ok(_) => (Status::Inferred, None),
         Err(failure) => (failure.status, Some(Arc::clone(&failure.detail))),
     };
@@ -100,25 +92,32 @@ fn verdict(runtime: &Runtime, outcome: &Outcome) -> Verdict {
 }
 
 /// Writes what was found onto the frame. A panic in that makes the outcome a failure.
-fn attach(runtime: &Runtime, buffer: &mut gst::BufferRef, format: &Format, outcome: &mut Outcome) {
-    let Ok(found) = &outcome.detections else { return };
+fn attach(
+    runtime: &Runtime,
+    buffer: &mut gst::BufferRef,
+    format: &Format,
+    outcome: &mut Outcome,
+    found: &[Detection],
+) {
+    let Ok(range) = &outcome.found else { return };
+    let detections = found.get(range.clone()).unwrap_or_default();
     let size = Size::new(format.info.width(), format.info.height());
     let attached = catch_unwind(AssertUnwindSafe(|| {
-        let labels: Vec<_> = found.iter().map(|detection| runtime.label(detection)).collect();
-        let found: Vec<_> =
-            labels.iter().zip(found).map(|(label, detection)| Found { label, detection }).collect();
-        detections::attach(buffer, size, &found);
+        for detection in detections {
+            let found = Found { label: &runtime.label(detection), detection };
+            detections::attach(buffer, size, std::slice::from_ref(&found));
+        }
     }));
     if let Err(panic) = attached {
-        outcome.detections = Err(Failure::panic(&*panic));
+        outcome.found = Err(Failure::panic(&*panic));
     }
 }
 
 /// Writes the outcome onto a frame of a batch.
-fn settle(runtime: &Runtime, frame: &mut meta::Frame, mut outcome: Outcome) {
-    attach(runtime, frame.buffer.make_mut(), &frame.format, &mut outcome);
-    frame.verdict = Some(verdict(runtime, &outcome));
-    if let Err(failure) = outcome.detections {
+fn settle(runtime: &Runtime, frame: &mut meta::Frame, outcome: &mut Outcome, found: &[Detection]) {
+    attach(runtime, frame.buffer.make_mut(), &frame.format, outcome, found);
+    frame.verdict = Some(verdict(runtime, outcome));
+    if let Err(failure) = &outcome.found {
         frame.ticket.fail(failure.reason);
     }
 }

@@ -1,6 +1,5 @@
 //! From a mapped GStreamer frame to its slot of the input tensor.
 
-use crate::infer::InputData;
 use crate::meta::batch::Format;
 use crate::vision::Size;
 use crate::vision::letterbox::Letterbox;
@@ -8,6 +7,9 @@ use crate::vision::preprocess::{
     ChromaSite, Colorimetry, FrameView, Matrix, PixelFormat, Plane, Preprocessor, Range, Slot,
 };
 use gst_video::VideoFormat;
+
+/// Most planes a `GstVideoFrame` has.
+const MOST_PLANES: usize = 4;
 
 /// Prepares one frame.
 ///
@@ -23,21 +25,12 @@ pub(super) fn prepare(
         .map_readable()
         .map_err(|_| format!("expected a frame as in {}, found memory that cannot be read", format.caps))?;
     let planes = planes(buffer, &format.info, &memory)?;
+    let planes = planes.get(..format.info.n_planes() as usize).unwrap_or_default();
     let size = Size::new(format.info.width(), format.info.height());
     let pixel_format = pixel_format(format.info.format())?;
-    let view = FrameView::new(pixel_format, size, &planes, colorimetry(&format.info))
+    let view = FrameView::new(pixel_format, size, planes, colorimetry(&format.info))
         .map_err(|error| error.to_string())?;
     preprocessor.fill(&view, slot).map_err(|error| error.to_string())
-}
-
-/// The elements of image `row` in the batch tensor; `None` if the tensor has no such row.
-pub(super) fn slot(data: &mut InputData, row: usize, row_len: usize) -> Option<Slot<'_>> {
-    let range = row.checked_mul(row_len)?..(row + 1).checked_mul(row_len)?;
-    match data {
-        InputData::F32(elements) => elements.get_mut(range).map(Slot::F32),
-        InputData::F16(elements) => elements.get_mut(range).map(Slot::F16),
-        InputData::U8(elements) => elements.get_mut(range).map(Slot::U8),
-    }
 }
 
 /// Where the planes lie. A video meta comes from whoever made the buffer: nothing it says is relied on before
@@ -46,7 +39,7 @@ fn planes<'a>(
     buffer: &gst::BufferRef,
     info: &gst_video::VideoInfo,
     memory: &'a [u8],
-) -> Result<Vec<Plane<'a>>, String> {
+) -> Result<[Plane<'a>; MOST_PLANES], String> {
     let meta = buffer.meta::<gst_video::VideoMeta>();
     if let Some(meta) = &meta {
         check_meta(meta, info)?;
@@ -55,15 +48,16 @@ fn planes<'a>(
         Some(meta) => (meta.offset(), meta.stride()),
         None => (info.offset(), info.stride()),
     };
-    let plane = |(index, (offset, stride)): (usize, (&usize, &i32))| {
-        let data = memory.get(*offset..).ok_or_else(|| {
+    let mut planes = [Plane::default(); MOST_PLANES];
+    let places = offsets.iter().zip(strides).take(info.n_planes() as usize);
+    for (index, (plane, (offset, stride))) in planes.iter_mut().zip(places).enumerate() {
+        plane.data = memory.get(*offset..).ok_or_else(|| {
             format!("plane {index}: expected an offset up to {}, found {offset}", memory.len())
         })?;
-        let stride = usize::try_from(*stride)
+        plane.stride = usize::try_from(*stride)
             .map_err(|_| format!("plane {index}: expected a stride of 0 or more, found {stride}"))?;
-        Ok(Plane { data, stride })
-    };
-    offsets.iter().zip(strides).take(info.n_planes() as usize).enumerate().map(plane).collect()
+    }
+    Ok(planes)
 }
 
 fn check_meta(meta: &gst_video::VideoMeta, info: &gst_video::VideoInfo) -> Result<(), String> {

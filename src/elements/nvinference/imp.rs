@@ -1,8 +1,10 @@
 //! The element: properties, pads, states, events, and the thread that pushes results.
 
-use super::chain::{Preprocessors, Work};
+use super::chain::Work;
 use super::group::{Lane, Membership};
 use super::outbox::Outbox;
+use super::prepare::Preparer;
+use super::runs::Spare;
 use super::service::Service;
 use super::settings::{self, Decoder, OnError, Provider, Settings};
 use crate::elements::message::HealthReporter;
@@ -138,7 +140,8 @@ pub struct NvInference {
     pub(super) health: HealthReporter,
     pub(super) interrupt: Mutex<Interrupt>,
     pub(super) stream: Mutex<Stream>,
-    pub(super) preprocessors: Mutex<Preprocessors>,
+    pub(super) preparer: Mutex<Preparer>,
+    pub(super) spare: Spare,
     pub(super) measured: Mutex<gst::ClockTime>,
     pub(super) thread: Mutex<Option<StepThread>>,
     pub(super) outbox: Arc<Outbox<Work>>,
@@ -191,7 +194,8 @@ impl ObjectSubclass for NvInference {
             health: HealthReporter::with_tails(),
             interrupt: Mutex::default(),
             stream: Mutex::default(),
-            preprocessors: Mutex::default(),
+            preparer: Mutex::default(),
+            spare: Spare::default(),
             measured: Mutex::new(gst::ClockTime::ZERO),
             thread: Mutex::default(),
             outbox: Arc::default(),
@@ -259,7 +263,7 @@ impl ElementImpl for NvInference {
             gst::StateChange::PausedToReady => {
                 self.close_lane();
                 *lock(&self.stream) = Stream::None;
-                *lock(&self.preprocessors) = Preprocessors::default();
+                *lock(&self.preparer) = Preparer::default();
                 self.health.flush(&*self.obj());
             }
             gst::StateChange::ReadyToNull => {

@@ -10,7 +10,9 @@ mod group;
 #[expect(missing_docs, reason = "the accessors the derive makes are documented by the blurbs")]
 mod imp;
 mod outbox;
+mod prepare;
 mod pusher;
+mod runs;
 mod runtime;
 mod service;
 mod settings;

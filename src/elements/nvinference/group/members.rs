@@ -95,7 +95,7 @@ impl Members {
             gst::MessageView::Progress(progress) => {
                 let (kind, code, text) = progress.get();
                 self.post_to_all(|member| {
-                    gst::message::Progress::builder(kind, &code, &text).src(member).build()
+                    gst::message::Progress::builder(kind, code, text).src(member).build()
                 });
             }
             // States, streams and tags of the private pipeline are nobody's business.

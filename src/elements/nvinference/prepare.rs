@@ -1,0 +1,279 @@
+//! Frames of a batch become rows of the input tensor: on this thread, or on several if cores have nothing to do.
+
+use super::frames;
+use super::runs::Placed;
+use crate::batch::Ticket;
+use crate::clock;
+use crate::elements::video;
+use crate::infer::InputData;
+use crate::meta::batch::{Format, Item};
+use crate::vision::preprocess::{InputSpec, Preprocessor, Slot};
+use rayon::prelude::*;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
+
+/// Work that takes less, in all, is not worth waking other threads for: that takes some ten microseconds each.
+const WORTH_SHARING: Duration = Duration::from_micros(200);
+/// Most threads that help, in all elements of the process together.
+const MOST_HELPERS: usize = 16;
+/// Feeds whose plans are kept before it is looked which have not been used.
+const MOST_PLANS: usize = 1024;
+
+/// The frames a batch is made of.
+#[derive(Clone, Copy)]
+pub(super) enum Subjects<'a> {
+    Batch(&'a [Item]),
+    Plain(&'a gst::BufferRef, &'a Format),
+}
+
+/// One frame to prepare.
+struct Subject<'a> {
+    feed: u32,
+    buffer: &'a gst::BufferRef,
+    format: &'a Format,
+}
+
+impl<'a> Subjects<'a> {
+    /// The ticket of a frame; plain ones have none.
+    pub(super) fn ticket(self, at: usize) -> Option<Ticket> {
+        let Self::Batch(items) = self else { return None };
+        match items.get(at)? {
+            Item::Frame(frame) => Some(frame.ticket.clone()),
+            Item::Event { .. } => None,
+        }
+    }
+
+    fn get(self, at: usize) -> Option<Subject<'a>> {
+        match self {
+            Self::Batch(items) => match items.get(at)? {
+                Item::Frame(frame) => {
+                    Some(Subject { feed: frame.feed.id.0, buffer: &frame.buffer, format: &frame.format })
+                }
+                Item::Event { .. } => None,
+            },
+            Self::Plain(buffer, format) => Some(Subject { feed: 0, buffer, format }),
+        }
+    }
+}
+
+/// Prepares batches, one after the other.
+#[derive(Default)]
+pub(super) struct Preparer {
+    spec: Option<InputSpec>,
+    /// What was worked out for the frames of each feed.
+    plans: HashMap<u32, Plans>,
+    /// Those of the batch at hand, in the order of its rows.
+    at_work: Vec<Preprocessor>,
+    batches: u64,
+    /// How long a frame takes, on average over the last ones.
+    pace: Duration,
+    helpers: Option<Arc<Helpers>>,
+}
+
+#[derive(Default)]
+struct Plans {
+    /// One per frame of the feed in a batch.
+    idle: Vec<Preprocessor>,
+    /// The last batch that had one.
+    used: u64,
+}
+
+impl Preparer {
+    /// Fills a row for each of `frames` and says, in `placed`, what came of each. `free` cores have nothing to do.
+    ///
+    /// # Errors
+    /// When the model's input is none that can be filled.
+    pub(super) fn prepare(
+        &mut self,
+        spec: InputSpec,
+        subjects: Subjects<'_>,
+        frames: &[usize],
+        input: &mut InputData,
+        placed: &mut Vec<Placed>,
+        free: usize,
+    ) -> Result<(), String> {
+        self.take_plans(spec, subjects, frames)?;
+        placed.clear();
+        placed.resize_with(frames.len(), || Err(String::new()));
+        let threads = threads(frames.len(), self.pace, free);
+        let helpers = (threads > 1).then(|| self.helpers()).flatten();
+        let row_len = 3 * spec.size.width as usize * spec.size.height as usize;
+        let began = clock::now();
+        let rows = Rows { subjects, frames, row_len, threads, helpers: helpers.as_deref() };
+        match input {
+            InputData::F32(data) => rows.fill(data, &mut self.at_work, placed, |row| Slot::F32(row)),
+            InputData::F16(data) => rows.fill(data, &mut self.at_work, placed, |row| Slot::F16(row)),
+            InputData::U8(data) => rows.fill(data, &mut self.at_work, placed, |row| Slot::U8(row)),
+        }
+        let threads = if helpers.is_some() { threads } else { 1 };
+        self.keep_pace(clock::now().since(began), frames.len(), threads);
+        self.return_plans(subjects, frames);
+        Ok(())
+    }
+
+    fn take_plans(
+        &mut self,
+        spec: InputSpec,
+        subjects: Subjects<'_>,
+        frames: &[usize],
+    ) -> Result<(), String> {
+        // A rebuilt engine may have found another model in the file.
+        if self.spec != Some(spec) {
+            self.plans.clear();
+            self.spec = Some(spec);
+        }
+        self.batches += 1;
+        self.forget_unused();
+        self.at_work.clear();
+        for at in frames {
+            let feed = subjects.get(*at).map_or(u32::MAX, |subject| subject.feed);
+            let plans = self.plans.entry(feed).or_default();
+            plans.used = self.batches;
+            let plan = match plans.idle.pop() {
+                Some(plan) => plan,
+                None => Preprocessor::new(spec).map_err(|error| error.to_string())?,
+            };
+            self.at_work.push(plan);
+        }
+        Ok(())
+    }
+
+    fn return_plans(&mut self, subjects: Subjects<'_>, frames: &[usize]) {
+        for (plan, at) in self.at_work.drain(..).zip(frames) {
+            let feed = subjects.get(*at).map_or(u32::MAX, |subject| subject.feed);
+            self.plans.entry(feed).or_default().idle.push(plan);
+        }
+    }
+
+    /// Feeds come and go: of those that have not been seen for long, nothing is kept.
+    fn forget_unused(&mut self) {
+        if self.plans.len() > MOST_PLANS && self.batches.is_multiple_of(MOST_PLANS as u64) {
+            let since = self.batches.saturating_sub(MOST_PLANS as u64);
+            self.plans.retain(|_, plans| plans.used >= since);
+        }
+    }
+
+    fn keep_pace(&mut self, took: Duration, frames: usize, threads: usize) {
+        let frames = u32::try_from(frames.max(1)).unwrap_or(u32::MAX);
+        let each = took.saturating_mul(u32::try_from(threads).unwrap_or(1)) / frames;
+        // Soon right, and not thrown off by a frame that was interrupted.
+        self.pace = if self.pace.is_zero() { each } else { (self.pace * 7 + each) / 8 };
+    }
+
+    fn helpers(&mut self) -> Option<Arc<Helpers>> {
+        if self.helpers.is_none() {
+            self.helpers = Helpers::shared();
+        }
+        self.helpers.clone()
+    }
+}
+
+/// How many threads are to prepare `frames` frames that take `each`, where `free` cores have nothing to do.
+fn threads(frames: usize, each: Duration, free: usize) -> usize {
+    let rest = each.saturating_mul(u32::try_from(frames.saturating_sub(1)).unwrap_or(u32::MAX));
+    if rest < WORTH_SHARING { 1 } else { frames.min(free).clamp(1, MOST_HELPERS) }
+}
+
+/// The rows of one batch.
+struct Rows<'a> {
+    subjects: Subjects<'a>,
+    frames: &'a [usize],
+    row_len: usize,
+    threads: usize,
+    helpers: Option<&'a Helpers>,
+}
+
+impl Rows<'_> {
+    fn fill<T: Send>(
+        &self,
+        data: &mut [T],
+        plans: &mut [Preprocessor],
+        placed: &mut [Placed],
+        slot: impl Fn(&mut [T]) -> Slot<'_> + Sync,
+    ) {
+        let row_len = self.row_len.max(1);
+        let one = |data: &mut [T], plan: &mut Preprocessor, placed: &mut Placed, at: usize| {
+            *placed = self.prepare_one(plan, at, slot(data));
+        };
+        let Some(helpers) = self.helpers else {
+            let rows = data.chunks_exact_mut(row_len).zip(plans).zip(placed).zip(self.frames);
+            rows.for_each(|(((data, plan), placed), at)| one(data, plan, placed, *at));
+            return;
+        };
+        let each = self.frames.len().div_ceil(self.threads);
+        helpers.pool.install(|| {
+            data.par_chunks_exact_mut(row_len)
+                .zip(plans)
+                .zip(placed)
+                .zip(self.frames)
+                .with_min_len(each)
+                .for_each(|(((data, plan), placed), at)| one(data, plan, placed, *at));
+        });
+    }
+
+    fn prepare_one(&self, plan: &mut Preprocessor, at: usize, slot: Slot<'_>) -> Placed {
+        let subject = self.subjects.get(at).ok_or_else(|| format!("there is no frame {at}"))?;
+        video::check_frame(subject.buffer, subject.format)?;
+        frames::prepare(plan, subject.buffer, subject.format, slot)
+    }
+}
+
+/// Threads that prepare frames when cores have nothing to do, for all elements of the process. They sleep when there is
+/// nothing to do, and end with the last element that has used them.
+struct Helpers {
+    pool: rayon::ThreadPool,
+}
+
+static HELPERS: Mutex<Weak<Helpers>> = Mutex::new(Weak::new());
+
+impl Helpers {
+    /// Those there are, or new ones; `None` if the system has no threads to give.
+    fn shared() -> Option<Arc<Self>> {
+        let mut shared = crate::elements::lock(&HELPERS);
+        if let Some(helpers) = shared.upgrade() {
+            return Some(helpers);
+        }
+        let threads = cores().min(MOST_HELPERS);
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .thread_name(|number| format!("nv-prepare-{number}"))
+            .build()
+            .ok()?;
+        let helpers = Arc::new(Self { pool });
+        *shared = Arc::downgrade(&helpers);
+        Some(helpers)
+    }
+}
+
+/// Cores that this process may use.
+pub(super) fn cores() -> usize {
+    static CORES: std::sync::OnceLock<usize> = std::sync::OnceLock::new();
+    *CORES.get_or_init(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn little_work_is_done_on_one_thread_and_much_on_as_many_as_are_free() {
+        let each = Duration::from_micros(150);
+        assert_eq!(threads(1, Duration::from_secs(1), 8), 1);
+        assert_eq!(threads(2, each, 8), 1);
+        assert_eq!(threads(4, each, 8), 4);
+        assert_eq!(threads(16, each, 8), 8);
+        assert_eq!(threads(16, each, 0), 1);
+        assert_eq!(threads(1000, each, 1000), MOST_HELPERS);
+        assert_eq!(threads(usize::MAX, Duration::MAX, 2), 2);
+    }
+
+    #[test]
+    fn the_pace_follows_slowly() {
+        let mut preparer = Preparer::default();
+        preparer.keep_pace(Duration::from_micros(400), 4, 1);
+        assert_eq!(preparer.pace, Duration::from_micros(100));
+        preparer.keep_pace(Duration::from_micros(900), 2, 2);
+        assert_eq!(preparer.pace, Duration::from_micros(200));
+    }
+}

@@ -1,0 +1,179 @@
+//! One call of the engine: which frames it is for, and the memory that goes from call to call, so that a steady stream
+//! allocates nothing.
+
+use super::decode::Outcome;
+use super::runtime::Runtime;
+use crate::batch::Ticket;
+use crate::infer::{Hold, InferError, Pending};
+use crate::meta::batch::{Frame, Item};
+use crate::vision::Detection;
+use crate::vision::letterbox::Letterbox;
+use parking_lot::Mutex;
+use std::sync::Arc;
+
+/// Where a frame lies in the model's image, or why it could not be prepared.
+pub(super) type Placed = Result<Letterbox, String>;
+
+/// What was asked of the engine.
+pub(super) enum Asked {
+    /// Nothing: no frame could be prepared.
+    Nothing,
+    /// Nothing: there is no engine to ask, for this reason.
+    Rejected(Arc<str>),
+    /// A run, unless the engine did not take it.
+    Engine(Result<Pending, InferError>),
+}
+
+/// One call of the engine, and the answer to come.
+pub(super) struct Run {
+    pub(super) runtime: Arc<Runtime>,
+    pub(super) asked: Asked,
+    pub(super) parts: Parts,
+}
+
+/// What a run is made of besides that. All lists keep their memory from run to run.
+#[derive(Default)]
+pub(super) struct Parts {
+    /// Indices into the items of the work; `[0]` for a plain frame.
+    pub(super) frames: Vec<usize>,
+    /// One per frame, in order. Empty if none was tried.
+    pub(super) placed: Vec<Placed>,
+    /// Those of the frames, while the engine has them.
+    pub(super) tickets: Arc<Tickets>,
+    /// One per frame, once there is an answer.
+    pub(super) outcomes: Vec<Outcome>,
+    /// What was found in all of the frames; the outcomes say which is whose.
+    pub(super) found: Vec<Detection>,
+}
+
+/// The tickets of the frames the engine has.
+#[derive(Default)]
+pub(super) struct Tickets(Mutex<Vec<Ticket>>);
+
+impl Tickets {
+    pub(super) fn extend(&self, tickets: impl IntoIterator<Item = Ticket>) {
+        self.0.lock().extend(tickets);
+    }
+}
+
+impl Hold for Tickets {
+    fn let_go(&self) {
+        // Dropping a ticket at most raises a signal; see `batch::Waker`.
+        self.0.lock().clear();
+    }
+}
+
+/// Runs, and lists of them, that are done with.
+#[derive(Default)]
+pub(super) struct Spare {
+    parts: Mutex<Vec<Parts>>,
+    lists: Mutex<Vec<Vec<Run>>>,
+}
+
+/// Most of each that are kept: what can be on the way at once, for batches that are run in parts.
+const MOST_KEPT: usize = 16;
+
+impl Spare {
+    /// Parts without content.
+    pub(super) fn parts(&self) -> Parts {
+        self.parts.lock().pop().unwrap_or_default()
+    }
+
+    /// An empty list.
+    pub(super) fn list(&self) -> Vec<Run> {
+        self.lists.lock().pop().unwrap_or_default()
+    }
+
+    /// Takes back what is done with.
+    pub(super) fn recycle(&self, mut runs: Vec<Run>) {
+        for run in runs.drain(..) {
+            let mut parts = run.parts;
+            // An engine that does not answer keeps the tickets till it does.
+            if Arc::get_mut(&mut parts.tickets).is_none() {
+                parts.tickets = Arc::default();
+            }
+            parts.clear();
+            keep(&self.parts, parts);
+        }
+        keep(&self.lists, runs);
+    }
+}
+
+fn keep<T>(shelf: &Mutex<Vec<T>>, item: T) {
+    let mut shelf = shelf.lock();
+    if shelf.len() < MOST_KEPT {
+        shelf.push(item);
+    }
+}
+
+impl Parts {
+    fn clear(&mut self) {
+        // Those that the engine has not taken.
+        self.tickets.let_go();
+        self.frames.clear();
+        self.placed.clear();
+        self.outcomes.clear();
+        self.found.clear();
+    }
+}
+
+/// Whose the frames of a run are. Looked up only when there is something to say about them.
+#[derive(Clone, Copy)]
+pub(super) enum Owners<'a> {
+    Batch(&'a [Item]),
+    /// The name of the element.
+    Plain(&'a str),
+}
+
+impl<'a> Owners<'a> {
+    /// The name of the feed of the frame at `item`.
+    pub(super) fn feed(self, item: usize) -> Option<&'a str> {
+        match self {
+            Self::Batch(items) => frame(items, item).map(|frame| &*frame.feed.name),
+            Self::Plain(name) => Some(name),
+        }
+    }
+
+    /// The ticket of the frame at `item`; plain ones have none.
+    pub(super) fn ticket(self, item: usize) -> Option<Ticket> {
+        match self {
+            Self::Batch(items) => frame(items, item).map(|frame| frame.ticket.clone()),
+            Self::Plain(_) => None,
+        }
+    }
+}
+
+fn frame(items: &[Item], at: usize) -> Option<&Frame> {
+    match items.get(at)? {
+        Item::Frame(frame) => Some(frame),
+        Item::Event { .. } => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_that_comes_back_is_empty_and_keeps_its_memory() {
+        let spare = Spare::default();
+        let mut parts = spare.parts();
+        parts.frames.extend(0..100);
+        let held = Arc::clone(&parts.tickets);
+        let capacity = parts.frames.capacity();
+        parts.clear();
+        keep(&spare.parts, parts);
+        let again = spare.parts();
+        assert_eq!((again.frames.len(), again.frames.capacity()), (0, capacity));
+        assert!(Arc::ptr_eq(&again.tickets, &held));
+    }
+
+    #[test]
+    fn no_more_is_kept_than_can_be_on_the_way() {
+        let spare = Spare::default();
+        for _ in 0..2 * MOST_KEPT {
+            spare.recycle(Vec::with_capacity(1));
+        }
+        assert_eq!(spare.lists.lock().len(), MOST_KEPT);
+    }
+}
