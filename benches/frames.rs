@@ -74,9 +74,8 @@ fn used() -> Used {
         used.processor += Duration::from_nanos(nanos);
         let status = read("status");
         let switches = status.lines().filter(|line| line.contains("ctxt_switches"));
-        used.switches += switches
-            .filter_map(|line| line.split_whitespace().last()?.parse::<u64>().ok())
-            .sum::<u64>();
+        used.switches +=
+            switches.filter_map(|line| line.split_whitespace().last()?.parse::<u64>().ok()).sum::<u64>();
     }
     used
 }
@@ -187,7 +186,11 @@ fn measure(options: &Options, feeds: u32, model: &str) {
                 phases.wait();
                 pad.push_event(gst::event::Eos::new());
             };
-            thread::Builder::new().name(format!("feed-{number}")).stack_size(1 << 18).spawn(work).expect("a thread")
+            thread::Builder::new()
+                .name(format!("feed-{number}"))
+                .stack_size(1 << 18)
+                .spawn(work)
+                .expect("a thread")
         })
         .collect();
     phases.wait();
@@ -223,7 +226,11 @@ fn main() {
     // No number is above any threshold: nothing is found.
     let null = script::install("null", ScriptOptions::default(), |call| {
         let frames = call.images.len();
-        let output = OutputTensor { name: "output0".into(), shape: vec![frames, 5, 64], data: vec![0.0; frames * 5 * 64] };
+        let output = OutputTensor {
+            name: "output0".into(),
+            shape: vec![frames, 5, 64],
+            data: vec![0.0; frames * 5 * 64],
+        };
         Action::Outputs(vec![output])
     });
     println!("{options:?}");

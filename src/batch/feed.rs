@@ -5,9 +5,11 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::former::{Chosen, Push};
-use super::ledger::{Account, DropReason, Waker};
+use super::alarm::Alarm;
+use super::answers::{Chosen, Push};
+use super::ledger::{Account, DropReason};
 use super::metrics::FeedSnapshot;
+use super::share::Pace;
 use super::sync::Arc;
 use super::{BatchId, FeedId, FeedOptions, FrameId, Overload, Policy, Ticket};
 use crate::time::Monotonic;
@@ -28,6 +30,8 @@ pub(super) struct Feed {
     /// Its credit did not come back in time, and has not since.
     credit_given_up: bool,
     last_served: Option<BatchId>,
+    /// How far it has moved with its turns; see [`super::share`].
+    moved: u64,
     to_infer: u64,
     rode_along: u64,
     account: Arc<Account>,
@@ -48,12 +52,15 @@ struct Queued {
 struct Rhythm {
     last: Option<Monotonic>,
     intervals: [Option<Duration>; 2],
+    pace: Pace,
 }
 
 impl Rhythm {
     fn beat(&mut self, now: Monotonic) {
         if let Some(last) = self.last.replace(now) {
-            self.intervals = [self.intervals[1], Some(now.since(last))];
+            let interval = now.since(last);
+            self.intervals = [self.intervals[1], Some(interval)];
+            self.pace.beat(interval);
         }
     }
 
@@ -67,11 +74,15 @@ impl Rhythm {
 /// What a feed can give to a batch, at one instant. Ordered by who is served first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Offer {
+    /// Where the feed is with its turns.
+    pub(super) turn: u64,
     last_served: Option<BatchId>,
     /// Of the feed's oldest frame.
     pub(super) arrival: Monotonic,
     /// The feed's place in the former's list, which is in the order of the ids. Makes the order total.
     pub(super) place: usize,
+    /// What a frame to infer moves it on.
+    worth: u64,
     /// Frames the feed's credit allows, at least 1.
     credit: usize,
     /// Frames to infer among these, at most `max_frames_per_feed`.
@@ -83,6 +94,11 @@ pub(super) struct Offer {
 }
 
 impl Offer {
+    /// Where the feed is with the frames granted so far.
+    pub(super) fn granted_turn(&self) -> u64 {
+        self.turn.saturating_add(self.worth.saturating_mul(self.granted as u64))
+    }
+
     /// The batch has no place for its frames to infer.
     pub(super) fn without_frames_to_infer(self) -> Self {
         Self { ready: 0, ..self }
@@ -90,7 +106,13 @@ impl Offer {
 }
 
 impl Feed {
-    pub(super) fn new(id: FeedId, options: FeedOptions, phase: u64, policy: &Policy, waker: Waker) -> Self {
+    pub(super) fn new(
+        id: FeedId,
+        options: FeedOptions,
+        phase: u64,
+        policy: &Policy,
+        alarm: Arc<Alarm>,
+    ) -> Self {
         Self {
             id,
             capacity: options.capacity(policy),
@@ -103,9 +125,10 @@ impl Feed {
             rhythm: Rhythm::default(),
             credit_given_up: false,
             last_served: None,
+            moved: 0,
             to_infer: 0,
             rode_along: 0,
-            account: Arc::new(Account::new(options.in_flight_limit(policy), waker)),
+            account: Arc::new(Account::new(options.in_flight_limit(policy), alarm)),
             options,
         }
     }
@@ -246,17 +269,28 @@ impl Feed {
         !self.queue.is_empty() && !self.ended
     }
 
-    /// What it can give now; nothing without a frame or without credit.
-    pub(super) fn offer(&self, place: usize, max_frames: usize) -> Option<Offer> {
+    /// Arrival of its oldest frame.
+    pub(super) fn oldest(&self) -> Option<Monotonic> {
+        self.queue.front().map(|queued| queued.arrival)
+    }
+
+    pub(super) fn has_credit(&self) -> bool {
+        self.account.credit() > 0
+    }
+
+    /// What it can give now, if the feeds served last are at `turn`; nothing without a frame or without credit.
+    pub(super) fn offer(&self, place: usize, max_frames: usize, turn: u64) -> Option<Offer> {
         let oldest = self.queue.front()?;
         let credit = self.account.credit();
         if credit == 0 {
             return None;
         }
         Some(Offer {
+            turn: self.moved.max(turn),
             last_served: self.last_served,
             arrival: oldest.arrival,
             place,
+            worth: self.rhythm.pace.turn(self.options.overload == Overload::Block, self.options.interval),
             credit,
             ready: self.queue.iter().take(credit).filter(|queued| queued.infer).take(max_frames).count(),
             granted: 0,
@@ -284,11 +318,11 @@ impl Feed {
         }
         let count = frames.len() - first;
         let inferred = offer.granted - granted;
-        self.account.choose(count);
         self.to_infer += inferred as u64;
         self.rode_along += (count - inferred) as u64;
         if inferred > 0 {
             self.last_served = Some(batch);
+            self.moved = offer.granted_turn();
         }
     }
 

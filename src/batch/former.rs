@@ -3,21 +3,29 @@
 //! See the [module](super) for the rules. It does not promise fairness between frames that ride along:
 //! they all go.
 
+use super::alarm::Alarm;
+use super::answers::{Batch, Chosen, FeedError, Poll, Push, UnknownFeed};
 use super::feed::{Feed, Offer};
 use super::ledger::{Account, DropReason, Ledger, Waker};
 use super::metrics::{FeedSnapshot, Metrics, Snapshot};
 use super::sync::Arc;
-use super::{BatchId, CloseReason, FeedId, FeedOptions, FrameId, Policy, PolicyError, Ticket};
+use super::{BatchId, CloseReason, FeedId, FeedOptions, FrameId, Policy, PolicyError};
 use crate::time::Monotonic;
+use std::time::Duration;
 
 /// Forms batches of the frames of many feeds.
 ///
 /// [`poll`](Self::poll) takes time in proportion to the feeds and the frames it chooses, and allocates
-/// nothing but the batch it returns; the other calls take time in proportion to one feed's queue, those
+/// nothing but the batch it returns, for which it uses what [`recycle`](Self::recycle) got; the other calls take time in proportion to one feed's queue, those
 /// that add or remove a feed to the number of feeds.
 pub struct Former {
     policy: Policy,
-    waker: Waker,
+    alarm: Arc<Alarm>,
+    /// Feeds with nothing queued that the last poll waited for, but those that pushed since. Never more than are still
+    /// waited for.
+    awaited: usize,
+    /// Where the feeds served last are with their turns; see [`super::share`].
+    turn: u64,
     /// By id.
     feeds: Vec<Feed>,
     /// Feeds ever added.
@@ -36,96 +44,8 @@ pub struct Former {
     offers: Vec<Offer>,
     /// Kept between polls only for its memory: feeds that can give frames that ride along, and no other.
     riders: Vec<Offer>,
-}
-
-/// What a push did with the frame.
-#[must_use = "a dropped or refused frame is the caller's to free or keep"]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Push {
-    /// It is queued.
-    Queued,
-    /// It is queued, and an older frame of the same feed rides along for it (`overload`).
-    QueuedPassing,
-    /// It is queued, and this older frame of the same feed was dropped (`overload`).
-    DroppedOldest(FrameId),
-    /// It was dropped (`overload`).
-    DroppedNewest,
-    /// Nothing happened and nothing was counted: push it again when the feed's queue has shrunk, which
-    /// only a closed batch, a flush or changed options can do.
-    WouldBlock,
-}
-
-/// What to do now.
-#[must_use = "a batch that is dropped abandons its frames"]
-#[derive(Debug)]
-pub enum Poll {
-    /// Give this batch to the engine.
-    Close(Batch),
-    /// Nothing is due; poll again at this time, which lies in the future, or earlier if something happens.
-    WaitUntil(Monotonic),
-    /// Nothing is due until something happens: a push, credit (the [`Waker`]), a changed setting, or the
-    /// engine becoming free.
-    Idle,
-}
-
-/// Frames that go to the engine together.
-#[derive(Debug)]
-pub struct Batch {
-    /// Counts from 0.
-    pub id: BatchId,
-    /// Feed after feed in the order they were served, each feed's frames in their order; never empty.
-    pub frames: Vec<Chosen>,
-    /// Why it closed.
-    pub reason: CloseReason,
-}
-
-impl Batch {
-    /// Frames to infer; 0 if all ride along.
-    #[must_use]
-    pub fn size(&self) -> usize {
-        self.frames.iter().filter(|chosen| chosen.infer).count()
-    }
-}
-
-/// One frame of a [`Batch`].
-#[derive(Debug)]
-pub struct Chosen {
-    /// The feed it belongs to.
-    pub feed: FeedId,
-    /// The caller's key.
-    pub frame: FrameId,
-    /// False if it rides along.
-    pub infer: bool,
-    /// Its number among the frames received of this feed, from 0. Gaps are dropped frames; a flush or a
-    /// new stream does not restart it.
-    pub seq: u64,
-    /// How often the feed was flushed before it.
-    pub epoch: u32,
-    /// The `now` it was pushed with.
-    pub arrival: Monotonic,
-    /// Keeps its place in flight.
-    pub ticket: Ticket,
-}
-
-/// A call named a feed that was not added, or was removed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("feed {0} is not known")]
-pub struct UnknownFeed(pub FeedId);
-
-/// A feed that cannot be added.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum FeedError {
-    /// There is one with this id.
-    #[error("feed {0} was added before")]
-    Duplicate(FeedId),
-    /// There are as many feeds as there may be.
-    #[error("feed {feed} is one too many: max-feeds is {max_feeds}")]
-    TooMany {
-        /// The feed refused.
-        feed: FeedId,
-        /// The limit.
-        max_feeds: usize,
-    },
+    /// Kept only for its memory: the list of the next batch.
+    spare: Vec<Chosen>,
 }
 
 /// What the feeds come to at one poll, besides the offers.
@@ -134,10 +54,14 @@ struct Survey {
     oldest: Option<Monotonic>,
     /// Frames to infer that could be chosen if there were no limit to the batch.
     ready: usize,
-    /// Whether an active feed with credit has nothing queued, and may have before the deadline.
-    waits_for_feed: bool,
-    /// Whether an active feed has frames and no credit, and has not been given up on.
-    waits_for_credit: bool,
+    /// Active feeds with credit that have nothing queued, and may have before the deadline.
+    awaited: usize,
+    /// Active feeds that have frames and no credit, and have not been given up on.
+    short: usize,
+    /// When the first frame is due that has no credit and is not overdue.
+    next_due: Option<Monotonic>,
+    /// Whether a frame that has no credit is overdue.
+    overdue: bool,
     /// Whether all frames, with or without credit, belong to feeds that have ended.
     only_ended: bool,
 }
@@ -152,7 +76,9 @@ impl Former {
         policy.validate()?;
         Ok(Self {
             policy,
-            waker,
+            alarm: Arc::new(Alarm::new(waker)),
+            awaited: 0,
+            turn: 0,
             feeds: Vec::new(),
             added: 0,
             next_batch: 0,
@@ -163,6 +89,7 @@ impl Former {
             gone: Ledger::default(),
             offers: Vec::new(),
             riders: Vec::new(),
+            spare: Vec::new(),
         })
     }
 
@@ -180,6 +107,7 @@ impl Former {
     pub fn set_policy(&mut self, policy: Policy) -> Result<(), PolicyError> {
         policy.validate()?;
         self.policy = policy;
+        self.alarm.reset();
         for feed in &mut self.feeds {
             feed.apply_policy(&self.policy);
         }
@@ -201,7 +129,7 @@ impl Former {
         }
         let phase = self.added;
         self.added += 1;
-        self.feeds.insert(place, Feed::new(feed, options, phase, &self.policy, Waker::clone(&self.waker)));
+        self.feeds.insert(place, Feed::new(feed, options, phase, &self.policy, Arc::clone(&self.alarm)));
         Ok(())
     }
 
@@ -223,6 +151,7 @@ impl Former {
     pub fn set_feed_options(&mut self, feed: FeedId, options: FeedOptions) -> Result<(), UnknownFeed> {
         let place = self.place(feed).map_err(|_| UnknownFeed(feed))?;
         self.feeds[place].set_options(options, &self.policy);
+        self.alarm.reset();
         Ok(())
     }
 
@@ -235,6 +164,7 @@ impl Former {
         let Ok(place) = self.place(feed) else {
             return Vec::new();
         };
+        self.alarm.reset();
         let (frames, account) = self.feeds.remove(place).remove();
         self.leaving.push(account);
         let gone = &mut self.gone;
@@ -256,11 +186,38 @@ impl Former {
     ///
     /// If there is no such feed; the frame is the caller's.
     pub fn push(&mut self, feed: FeedId, frame: FrameId, now: Monotonic) -> Result<Push, UnknownFeed> {
-        let push = self.feed_mut(feed)?.push(frame, now);
-        if push != Push::WouldBlock {
-            self.flush_ended_wait = false;
+        let feed = self.feed_mut(feed)?;
+        let was_empty = feed.oldest().is_none();
+        let push = feed.push(frame, now);
+        let has_credit = feed.has_credit();
+        if push == Push::WouldBlock {
+            return Ok(push);
+        }
+        self.flush_ended_wait = false;
+        // Without credit it cannot be chosen, and the credit will say so itself.
+        if has_credit && push != Push::DroppedNewest {
+            self.alarm.count();
+            if was_empty {
+                self.awaited = self.awaited.saturating_sub(1);
+                if self.awaited == 0 {
+                    self.alarm.reset();
+                }
+            }
         }
         Ok(push)
+    }
+
+    /// Whether a poll now may answer otherwise than the last one, if no time had passed since; for a caller that would
+    /// wake a thread to poll. Only a push can leave this false.
+    #[must_use]
+    pub fn wants_poll(&self) -> bool {
+        self.alarm.rings()
+    }
+
+    /// Takes the list of a batch back, to use its memory for another.
+    pub fn recycle(&mut self, mut frames: Vec<Chosen>) {
+        frames.clear();
+        self.spare = frames;
     }
 
     /// A frame of `feed` came that is not to be queued, for `reason`: it is counted, and takes its number.
@@ -275,6 +232,7 @@ impl Former {
     /// Drops what a feed has queued, for `reason`, and returns it; no frames if there is no such feed.
     #[must_use = "the frames are the caller's to free"]
     pub fn clear(&mut self, feed: FeedId, reason: DropReason) -> Vec<FrameId> {
+        self.alarm.reset();
         self.feed_mut(feed).map_or_else(|_| Vec::new(), |feed| feed.clear(reason))
     }
 
@@ -285,6 +243,7 @@ impl Former {
     ///
     /// If there is no such feed.
     pub fn pause(&mut self, feed: FeedId) -> Result<(), UnknownFeed> {
+        self.alarm.reset();
         self.feed_mut(feed).map(Feed::stop_waiting)
     }
 
@@ -294,6 +253,7 @@ impl Former {
     ///
     /// If there is no such feed.
     pub fn end_of_stream(&mut self, feed: FeedId) -> Result<(), UnknownFeed> {
+        self.alarm.reset();
         self.feed_mut(feed).map(Feed::end)
     }
 
@@ -303,6 +263,7 @@ impl Former {
     ///
     /// If there is no such feed.
     pub fn resume(&mut self, feed: FeedId) -> Result<(), UnknownFeed> {
+        self.alarm.reset();
         self.feed_mut(feed).map(Feed::resume)
     }
 
@@ -312,6 +273,7 @@ impl Former {
     /// It is not waited for before its next push (a seek takes its time), and has not ended any more.
     #[must_use = "the frames are the caller's to free"]
     pub fn flush(&mut self, feed: FeedId) -> Vec<FrameId> {
+        self.alarm.reset();
         let Ok(feed) = self.feed_mut(feed) else {
             return Vec::new();
         };
@@ -327,22 +289,44 @@ impl Former {
     /// runs or has passed: poll again when the engine is free.
     pub fn poll(&mut self, now: Monotonic, engine_idle: bool) -> Poll {
         if !engine_idle {
+            self.alarm.reset();
             return Poll::Idle;
         }
-        let survey = self.survey();
+        loop {
+            let seen = self.alarm.noted();
+            let (answer, more) = self.look(now);
+            if matches!(answer, Poll::Close(_)) {
+                self.alarm.reset();
+                return answer;
+            }
+            // Credit that came back meanwhile may have been overlooked, and has told nobody.
+            if self.alarm.set(seen, more as u64) {
+                return answer;
+            }
+        }
+    }
+
+    /// What to do at `now`; and how many more frames must become choosable before that may change, unless every feed
+    /// that is waited for has pushed.
+    fn look(&mut self, now: Monotonic) -> (Poll, usize) {
+        let survey = self.survey(now);
+        self.awaited = survey.awaited;
         let Some(oldest) = survey.oldest else {
-            return Poll::Idle;
+            return (Poll::Idle, 1);
         };
+        let to_full = self.policy.max_batch_size.saturating_sub(survey.ready);
+        let more = if survey.overdue { 1 } else { to_full };
+        let next_due = |at: Monotonic| survey.next_due.map_or(at, |due| due.min(at));
         let deadline = oldest.saturating_add(self.policy.max_latency);
         let reason = self.reason(&survey, now >= deadline);
-        if reason != Some(CloseReason::AllReady) || now >= deadline || !survey.waits_for_credit {
+        if reason != Some(CloseReason::AllReady) || now >= deadline || survey.short == 0 {
             self.held_since = None;
         } else if let Some(until) = self.hold(now) {
-            return Poll::WaitUntil(until.min(deadline));
+            return (Poll::WaitUntil(next_due(until.min(deadline))), more.min(survey.short));
         }
         match reason {
-            Some(reason) => Poll::Close(self.close(reason, deadline, now)),
-            None => Poll::WaitUntil(deadline),
+            Some(reason) => (Poll::Close(self.close(reason, deadline, now)), 0),
+            None => (Poll::WaitUntil(next_due(deadline)), more),
         }
     }
 
@@ -393,20 +377,23 @@ impl Former {
 
     /// Collects what every feed can give. Credit is read once per feed, as other threads may raise it
     /// meanwhile.
-    fn survey(&mut self) -> Survey {
+    fn survey(&mut self, now: Monotonic) -> Survey {
         self.offers.clear();
         self.riders.clear();
         let mut survey = Survey {
             oldest: None,
             ready: 0,
-            waits_for_feed: false,
-            waits_for_credit: false,
+            awaited: 0,
+            short: 0,
+            next_due: None,
+            overdue: false,
             only_ended: true,
         };
         for (place, feed) in self.feeds.iter_mut().enumerate() {
-            survey.waits_for_credit |= feed.is_short_of_credit();
+            survey.short += usize::from(feed.is_short_of_credit());
             survey.only_ended &= !feed.holds_frames_and_runs();
-            let Some(offer) = feed.offer(place, self.policy.max_frames_per_feed) else {
+            let Some(offer) = feed.offer(place, self.policy.max_frames_per_feed, self.turn) else {
+                survey.note_due(feed.oldest(), now, self.policy.max_latency);
                 continue;
             };
             survey.oldest = Some(survey.oldest.map_or(offer.arrival, |oldest| oldest.min(offer.arrival)));
@@ -419,7 +406,7 @@ impl Former {
         }
         if let Some(oldest) = survey.oldest {
             let deadline = oldest.saturating_add(self.policy.max_latency);
-            survey.waits_for_feed = self.feeds.iter().any(|feed| feed.is_waited_for_until(deadline));
+            survey.awaited = self.feeds.iter().filter(|feed| feed.is_waited_for_until(deadline)).count();
         }
         survey
     }
@@ -430,9 +417,9 @@ impl Former {
             Some(CloseReason::Full)
         } else if survey.only_ended {
             Some(CloseReason::Eos)
-        } else if !survey.waits_for_feed && self.flush_ended_wait {
+        } else if survey.awaited == 0 && self.flush_ended_wait {
             Some(CloseReason::Flush)
-        } else if !survey.waits_for_feed {
+        } else if survey.awaited == 0 {
             Some(CloseReason::AllReady)
         } else if overdue {
             Some(CloseReason::Deadline)
@@ -452,9 +439,12 @@ impl Former {
         self.next_batch += 1;
         self.rank_offers();
         grant(&mut self.offers, self.policy.max_batch_size);
-        let mut frames = Vec::with_capacity(self.offers.len());
+        let mut frames = std::mem::take(&mut self.spare);
         for offer in &self.offers {
             self.feeds[offer.place].give(offer, id, &mut frames);
+            if offer.granted > 0 {
+                self.turn = self.turn.max(offer.turn);
+            }
         }
         for chosen in &frames {
             self.metrics.formation_wait.record(now.since(chosen.arrival));
@@ -478,18 +468,31 @@ impl Former {
     }
 }
 
-/// Grants frames to infer, one to each feed per round, until `left` are granted or no feed has more.
-fn grant(offers: &mut [Offer], mut left: usize) {
-    let mut granted_any = true;
-    while granted_any {
-        granted_any = false;
-        for offer in offers.iter_mut().filter(|offer| offer.granted < offer.ready) {
-            if left == 0 {
-                return;
-            }
-            offer.granted += 1;
-            left -= 1;
-            granted_any = true;
+impl Survey {
+    /// A feed without credit has an oldest frame that arrived at `arrival`, if it has any.
+    fn note_due(&mut self, arrival: Option<Monotonic>, now: Monotonic, max_latency: Duration) {
+        let Some(due) = arrival.map(|arrival| arrival.saturating_add(max_latency)) else { return };
+        if due <= now {
+            self.overdue = true;
+        } else {
+            self.next_due = Some(self.next_due.map_or(due, |next| next.min(due)));
+        }
+    }
+}
+
+/// Grants frames to infer, each to the feed that has moved least with what it was granted before, until `left` are
+/// granted or no feed has more. The offers are in the order in which they are served.
+fn grant(offers: &mut [Offer], left: usize) {
+    let ready = offers.iter().fold(0, |ready: usize, offer| ready.saturating_add(offer.ready));
+    if ready <= left {
+        offers.iter_mut().for_each(|offer| offer.granted = offer.ready);
+        return;
+    }
+    for _ in 0..left {
+        let more = offers.iter_mut().filter(|offer| offer.granted < offer.ready);
+        // The first of those that are equal.
+        if let Some(next) = more.min_by_key(|offer| offer.granted_turn()) {
+            next.granted += 1;
         }
     }
 }

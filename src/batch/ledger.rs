@@ -4,10 +4,10 @@
 
 use std::ops::AddAssign;
 
-use super::sync::{AtomicU32, Mutex, Ordering};
+use super::alarm::Alarm;
+use super::sync::{self, AtomicU32, AtomicUsize, Mutex, Ordering};
 
-/// Called when a ticket was let go of and its feed, which had frames but too little credit for them, got
-/// credit back: poll again.
+/// Called when credit came back that may make a batch due earlier than the last poll said: poll again.
 ///
 /// It runs on whichever thread dropped the ticket, with no lock of this module held. That thread may
 /// hold the mutex the [`Former`](super::Former) is in, so the waker must not take that one; a flag
@@ -189,10 +189,22 @@ impl AddAssign<&Self> for Ledger {
 }
 
 /// A feed's ledger, credit and epoch: what its queue and its tickets share.
+///
+/// The tickets themselves are kept here too, in places that are used again and again: a frame costs no allocation once
+/// as many have been in flight at a time.
 pub(super) struct Account {
     books: Mutex<Books>,
+    /// What [`Books::credit`] came to when the lock was last let go of, to be read without it.
+    credit: AtomicUsize,
     epoch: AtomicU32,
-    waker: Waker,
+    alarm: sync::Arc<Alarm>,
+}
+
+/// One ticket, or a place for one.
+struct Place {
+    /// Clones of the ticket that are alive; 0 if the place is free.
+    holders: u32,
+    settled: bool,
 }
 
 struct Books {
@@ -200,6 +212,9 @@ struct Books {
     /// Tickets alive. Above `ledger.in_flight` by those settled and not let go of yet.
     holding: usize,
     limit: usize,
+    places: Vec<Place>,
+    /// Places that are free.
+    vacant: Vec<u32>,
 }
 
 impl Books {
@@ -207,16 +222,38 @@ impl Books {
     const fn credit(&self) -> usize {
         self.limit.saturating_sub(self.holding)
     }
+
+    /// Takes a place for a ticket with one holder.
+    fn take_place(&mut self) -> u32 {
+        let fresh = Place { holders: 1, settled: false };
+        if let Some(at) = self.vacant.pop()
+            && let Some(place) = self.places.get_mut(at as usize)
+        {
+            *place = fresh;
+            return at;
+        }
+        self.places.push(fresh);
+        u32::try_from(self.places.len() - 1).expect("fewer tickets are alive than bytes fit a machine")
+    }
 }
 
 impl Account {
-    pub(super) fn new(limit: usize, waker: Waker) -> Self {
-        let books = Books { ledger: Ledger::default(), holding: 0, limit };
-        Self { books: Mutex::new(books), epoch: AtomicU32::new(0), waker }
+    pub(super) fn new(limit: usize, alarm: sync::Arc<Alarm>) -> Self {
+        let ledger = Ledger::default();
+        let books = Books { ledger, holding: 0, limit, places: Vec::new(), vacant: Vec::new() };
+        let (credit, epoch) = (AtomicUsize::new(limit), AtomicU32::new(0));
+        Self { books: Mutex::new(books), credit, epoch, alarm }
     }
 
     pub(super) fn set_limit(&self, limit: usize) {
-        self.books.lock().limit = limit;
+        let mut books = self.books.lock();
+        books.limit = limit;
+        self.publish(&books);
+    }
+
+    /// With the lock held: the credit that everybody sees is never behind what they have learnt under the lock.
+    fn publish(&self, books: &Books) {
+        self.credit.store(books.credit(), Ordering::Release);
     }
 
     pub(super) fn epoch(&self) -> u32 {
@@ -230,7 +267,7 @@ impl Account {
 
     /// Frames that may be chosen. Other threads can only raise it until the next [`choose`](Self::choose).
     pub(super) fn credit(&self) -> usize {
-        self.books.lock().credit()
+        self.credit.load(Ordering::Acquire)
     }
 
     /// The ledger and the number of tickets alive, at one instant.
@@ -259,33 +296,58 @@ impl Account {
         books.ledger.dropped[reason as usize] += std::mem::take(&mut books.ledger.queued);
     }
 
-    /// `count` queued frames get tickets.
-    pub(super) fn choose(&self, count: usize) {
-        let frames = count as u64;
+    /// A queued frame gets a ticket: returns its place.
+    pub(super) fn choose(&self) -> u32 {
         let mut books = self.books.lock();
-        books.ledger.queued -= frames;
-        books.ledger.in_flight += frames;
-        books.holding += count;
+        books.ledger.queued -= 1;
+        books.ledger.in_flight += 1;
+        books.holding += 1;
+        self.publish(&books);
+        books.take_place()
     }
 
-    pub(super) fn settle(&self, outcome: Outcome) {
-        self.books.lock().ledger.settle(outcome);
+    /// There is one more clone of the ticket at `place`.
+    pub(super) fn hold(&self, place: u32) {
+        if let Some(place) = self.books.lock().places.get_mut(place as usize) {
+            place.holders += 1;
+        }
     }
 
-    /// A ticket is gone; `outcome` if it was not settled before. Wakes the caller of the former if that
-    /// lets it choose more.
-    pub(super) fn release(&self, outcome: Option<Outcome>) {
+    /// The frame of the ticket at `place` met its end, unless it had met one before.
+    pub(super) fn settle(&self, place: u32, outcome: Outcome) {
+        let mut books = self.books.lock();
+        let Some(place) = books.places.get_mut(place as usize) else { return };
+        if !std::mem::replace(&mut place.settled, true) {
+            books.ledger.settle(outcome);
+        }
+    }
+
+    /// Whether the frame of the ticket at `place` has met its end.
+    pub(super) fn is_settled(&self, place: u32) -> bool {
+        self.books.lock().places.get(place as usize).is_some_and(|place| place.settled)
+    }
+
+    /// A clone of the ticket at `place` is gone. The last one gives the credit back, and wakes the caller of the former
+    /// if that may make a batch due.
+    pub(super) fn release(&self, place: u32) {
         let wanted = {
             let mut books = self.books.lock();
-            if let Some(outcome) = outcome {
-                books.ledger.settle(outcome);
+            let Some(held) = books.places.get_mut(place as usize) else { return };
+            held.holders -= 1;
+            if held.holders > 0 {
+                return;
             }
+            if !std::mem::replace(&mut held.settled, true) {
+                books.ledger.settle(Outcome::Dropped(DropReason::Abandoned));
+            }
+            books.vacant.push(place);
             let before = books.credit();
             books.holding -= 1;
+            self.publish(&books);
             books.credit() > before && books.ledger.queued > before as u64
         };
         if wanted {
-            (self.waker)();
+            self.alarm.note();
         }
     }
 }
@@ -294,7 +356,6 @@ impl Account {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
 
     #[test]
     fn reasons_index_their_own_counters() {
@@ -308,12 +369,13 @@ mod tests {
 
     #[test]
     fn a_sum_of_balanced_ledgers_is_balanced() {
-        let account = Account::new(2, Arc::new(|| ()));
+        let account = Account::new(2, sync::Arc::new(Alarm::new(std::sync::Arc::new(|| ()))));
         account.receive();
         account.receive();
         account.receive_and_drop(DropReason::Overload);
-        account.choose(1);
-        account.release(Some(Outcome::Failed(FailReason::Panic)));
+        let place = account.choose();
+        account.settle(place, Outcome::Failed(FailReason::Panic));
+        account.release(place);
         let (ledger, holding) = account.read();
         let mut sum = ledger.clone();
         sum += &ledger;

@@ -7,12 +7,12 @@ pub(super) use parking_lot::Mutex;
 #[cfg(not(loom))]
 pub(super) use std::sync::Arc;
 #[cfg(not(loom))]
-pub(super) use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+pub(super) use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 #[cfg(loom)]
 pub(super) use loom::sync::Arc;
 #[cfg(loom)]
-pub(super) use loom::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+pub(super) use loom::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 /// loom's mutex with the face of the other: a panic ends the model, so there is no poison to speak of.
 #[cfg(loom)]

@@ -5,7 +5,7 @@
 use std::fmt;
 
 use super::ledger::{Account, DropReason, FailReason, Outcome};
-use super::sync::{Arc, AtomicBool, Ordering};
+use super::sync::Arc;
 
 /// Travels with a chosen frame. Its clones are one ticket: keep one wherever something of the frame is
 /// alive.
@@ -16,19 +16,16 @@ use super::sync::{Arc, AtomicBool, Ordering};
 ///   failed, whether it is handed on without a result afterwards or dropped. Not settled at all, it counts
 ///   as dropped (`abandoned`).
 /// * Its last clone is dropped: the feed gets its credit back, and not before.
-#[derive(Clone)]
-pub struct Ticket(Arc<Shared>);
-
-struct Shared {
+pub struct Ticket {
     account: Arc<Account>,
+    place: u32,
     epoch: u32,
-    settled: AtomicBool,
 }
 
 impl Ticket {
-    /// For a frame the account has already moved from its queue to in flight.
+    /// For the oldest frame of the account's queue, which is in flight from here on.
     pub(super) fn new(account: &Arc<Account>, epoch: u32) -> Self {
-        Self(Arc::new(Shared { account: Arc::clone(account), epoch, settled: AtomicBool::new(false) }))
+        Self { account: Arc::clone(account), place: account.choose(), epoch }
     }
 
     /// The frame was handed on.
@@ -53,30 +50,32 @@ impl Ticket {
     /// flushes, as GStreamer's stream lock does.
     #[must_use]
     pub fn epoch_is_current(&self) -> bool {
-        self.0.epoch == self.0.account.epoch()
+        self.epoch == self.account.epoch()
     }
 
     fn settle(&self, outcome: Outcome) {
-        if !self.0.settled.swap(true, Ordering::AcqRel) {
-            self.0.account.settle(outcome);
-        }
+        self.account.settle(self.place, outcome);
+    }
+}
+
+impl Clone for Ticket {
+    fn clone(&self) -> Self {
+        self.account.hold(self.place);
+        Self { account: Arc::clone(&self.account), place: self.place, epoch: self.epoch }
     }
 }
 
 impl fmt::Debug for Ticket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Ticket")
-            .field("epoch", &self.0.epoch)
-            .field("settled", &self.0.settled.load(Ordering::Acquire))
+            .field("epoch", &self.epoch)
+            .field("settled", &self.account.is_settled(self.place))
             .finish_non_exhaustive()
     }
 }
 
-impl Drop for Shared {
+impl Drop for Ticket {
     fn drop(&mut self) {
-        let abandoned = Outcome::Dropped(DropReason::Abandoned);
-        // Nobody else has it any more, and the drop of the last clone comes after whatever the others did.
-        let settled = self.settled.load(Ordering::Relaxed);
-        self.account.release((!settled).then_some(abandoned));
+        self.account.release(self.place);
     }
 }

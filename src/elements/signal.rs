@@ -7,6 +7,7 @@
 use crate::clock;
 use crate::time::Monotonic;
 use parking_lot::{Condvar, Mutex};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// What a waiter has seen; see [`Signal::seen`].
@@ -16,7 +17,10 @@ pub(crate) struct Seen(u64);
 /// Wakes everybody who has looked before it was raised.
 #[derive(Debug, Default)]
 pub(crate) struct Signal {
-    raised: Mutex<u64>,
+    raised: AtomicU64,
+    /// Who waits or is about to. Raised for every frame, and mostly nobody does.
+    waiting: AtomicUsize,
+    lock: Mutex<()>,
     condition: Condvar,
 }
 
@@ -24,13 +28,18 @@ impl Signal {
     /// Call this before looking at the state; [`Self::wait`] then returns at once if the signal was raised
     /// after that look.
     pub(crate) fn seen(&self) -> Seen {
-        Seen(*self.raised.lock())
+        Seen(self.raised.load(Ordering::SeqCst))
     }
 
     /// Wakes everybody.
     pub(crate) fn raise(&self) {
-        *self.raised.lock() += 1;
-        self.condition.notify_all();
+        self.raised.fetch_add(1, Ordering::SeqCst);
+        // Who is not seen here looks at the number after this.
+        if self.waiting.load(Ordering::SeqCst) > 0 {
+            // Whoever has looked and does not wait yet holds it.
+            drop(self.lock.lock());
+            self.condition.notify_all();
+        }
     }
 
     /// Waits until `holds`, which whoever raises the signal brings about, for at most `within`; whether it does.
@@ -50,16 +59,19 @@ impl Signal {
 
     /// Waits until the signal is raised or `deadline` has come (`None`: no deadline).
     pub(crate) fn wait(&self, seen: Seen, deadline: Option<Monotonic>) {
-        let mut raised = self.raised.lock();
-        while *raised == seen.0 {
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        let mut lock = self.lock.lock();
+        while self.raised.load(Ordering::SeqCst) == seen.0 {
             let Some(deadline) = deadline else {
-                self.condition.wait(&mut raised);
+                self.condition.wait(&mut lock);
                 continue;
             };
-            if self.condition.wait_for(&mut raised, clock::until(deadline)).timed_out() {
-                return;
+            if self.condition.wait_for(&mut lock, clock::until(deadline)).timed_out() {
+                break;
             }
         }
+        drop(lock);
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

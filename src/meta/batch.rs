@@ -11,6 +11,8 @@
 use crate::batch::{CloseReason, FeedId, Ticket};
 use crate::output::Status;
 use crate::time::Monotonic;
+use parking_lot::Mutex;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 /// Caps of the stream of batches.
@@ -77,7 +79,7 @@ pub struct Frame {
     /// What the pixels are.
     pub format: Arc<Format>,
     /// The feed's segment at this frame.
-    pub segment: gst::FormattedSegment<gst::ClockTime>,
+    pub segment: Arc<gst::FormattedSegment<gst::ClockTime>>,
     /// When it was taken into the feed's queue.
     pub arrival: Monotonic,
     /// Its wall-clock time.
@@ -96,7 +98,7 @@ pub struct Frame {
 #[derive(Clone, Debug)]
 pub enum Item {
     /// A frame.
-    Frame(Box<Frame>),
+    Frame(Frame),
     /// A serialized event of a feed.
     Event {
         /// Whose it is.
@@ -125,7 +127,69 @@ pub struct Batch {
     /// Which one it is; `None` for a list of events alone.
     pub label: Option<Label>,
     /// Its content, in order.
-    pub items: Vec<Item>,
+    pub items: Items,
+}
+
+/// The items of a batch: a list that goes back, empty, to the [`Shelf`] it is from.
+#[derive(Debug, Default)]
+pub struct Items {
+    list: Vec<Item>,
+    shelf: Option<Arc<Shelf>>,
+}
+
+/// Lists for the items of batches to come, so that none is allocated for each.
+#[derive(Debug, Default)]
+pub struct Shelf(Mutex<Vec<Vec<Item>>>);
+
+impl Shelf {
+    /// As many batches as are on their way at a time, and some.
+    const MOST: usize = 8;
+
+    /// An empty list, which comes back here.
+    #[must_use]
+    pub fn take(self: &Arc<Self>) -> Items {
+        let list = self.0.lock().pop().unwrap_or_default();
+        Items { list, shelf: Some(Arc::clone(self)) }
+    }
+}
+
+impl Drop for Items {
+    fn drop(&mut self) {
+        let Some(shelf) = self.shelf.take() else { return };
+        let mut list = std::mem::take(&mut self.list);
+        // Before the lock: what a ticket wakes may be anything.
+        list.clear();
+        let mut lists = shelf.0.lock();
+        if lists.len() < Shelf::MOST {
+            lists.push(list);
+        }
+    }
+}
+
+impl Clone for Items {
+    fn clone(&self) -> Self {
+        Self { list: self.list.clone(), shelf: None }
+    }
+}
+
+impl Deref for Items {
+    type Target = Vec<Item>;
+
+    fn deref(&self) -> &Vec<Item> {
+        &self.list
+    }
+}
+
+impl DerefMut for Items {
+    fn deref_mut(&mut self) -> &mut Vec<Item> {
+        &mut self.list
+    }
+}
+
+impl FromIterator<Item> for Items {
+    fn from_iter<T: IntoIterator<Item = Item>>(items: T) -> Self {
+        Self { list: items.into_iter().collect(), shelf: None }
+    }
 }
 
 /// Puts `batch` on `buffer`.
@@ -136,7 +200,7 @@ pub fn attach(buffer: &mut gst::BufferRef, batch: Batch) {
 /// Takes the batch off `buffer`; `None` if it carries none.
 pub fn take(buffer: &mut gst::BufferRef) -> Option<Batch> {
     let mut meta = buffer.meta_mut::<BatchMeta>()?;
-    let batch = std::mem::replace(meta.batch_mut(), Batch { label: None, items: Vec::new() });
+    let batch = std::mem::replace(meta.batch_mut(), Batch { label: None, items: Items::default() });
     // A meta is locked only by whoever made it so, and this one never is.
     meta.remove().ok();
     Some(batch)
@@ -330,6 +394,20 @@ mod tests {
     }
 
     #[test]
+    fn a_list_comes_back_to_its_shelf_empty_with_its_memory() {
+        let shelf = Arc::<Shelf>::default();
+        let mut items = shelf.take();
+        items.append(&mut events(3).items);
+        let capacity = items.capacity();
+        let copy = items.clone();
+        drop(items);
+        let items = shelf.take();
+        assert!(items.is_empty() && items.capacity() == capacity);
+        drop(copy);
+        assert_eq!(shelf.take().capacity(), 0, "a copy has no shelf");
+    }
+
+    #[test]
     fn a_copy_of_the_buffer_has_the_batch_too() {
         let first = carrier(2);
         let mut second = first.copy();
@@ -343,7 +421,8 @@ mod tests {
         gst::init().unwrap();
         let event = gst::event::Eos::new();
         let feed = Feed { id: FeedId(1), name: "one".into(), session: 0, epoch: 0 };
-        let batch = Batch { label: None, items: vec![Item::Event { feed, event: event.clone() }] };
+        let batch =
+            Batch { label: None, items: Items::from_iter([Item::Event { feed, event: event.clone() }]) };
         let mut buffer = gst::Buffer::new();
         attach(buffer.get_mut().unwrap(), batch);
         drop(buffer.copy());

@@ -26,14 +26,15 @@ fn register() {
 ///
 /// Times that did not happen are written as 0. A `batch_size` of 0 says that the frame was in no batch.
 pub fn write(buffer: &mut gst::BufferRef, facts: &FrameFacts) {
+    write_as(buffer, facts);
+}
+
+/// The same, of facts that are borrowed: nothing is copied but into the structure itself.
+pub(crate) fn write_as<T: AsRef<str>>(buffer: &mut gst::BufferRef, facts: &FrameFacts<T>) {
     register();
-    if let Ok(mut meta) = CustomMeta::from_mut_buffer(buffer, NAME) {
-        fill(meta.mut_structure(), facts);
-        return;
-    }
     // Fails only if another element has registered a meta of this name that is no custom meta.
-    if let Ok(mut meta) = CustomMeta::add(buffer, NAME) {
-        fill(meta.mut_structure(), facts);
+    if let Some(structure) = raw::structure_for_writing(buffer) {
+        fill(structure, facts);
     }
 }
 
@@ -41,16 +42,20 @@ pub fn write(buffer: &mut gst::BufferRef, facts: &FrameFacts) {
 #[must_use]
 pub fn read(buffer: &gst::BufferRef) -> Option<FrameFacts> {
     register();
-    let meta = CustomMeta::from_buffer(buffer, NAME).ok()?;
-    Some(parse(meta.structure()))
+    raw::structure(buffer).map(parse)
+}
+
+/// Calls `look` with what an earlier [`write()`] put on the buffer; `None` if there is no such meta. Nothing is copied.
+pub(crate) fn with_facts<R>(buffer: &gst::BufferRef, look: impl FnOnce(&FrameFacts<&str>) -> R) -> Option<R> {
+    register();
+    raw::structure(buffer).map(|structure| look(&parse(structure)))
 }
 
 /// Calls `look` with the name of the feed, the number of its session and the number of the frame in it, as an
 /// earlier [`write()`] put them on the buffer; `None` if there is no such meta. Nothing is copied.
 pub(crate) fn with_origin<T>(buffer: &gst::BufferRef, look: impl FnOnce(&str, u32, u64) -> T) -> Option<T> {
     register();
-    let meta = CustomMeta::from_buffer(buffer, NAME).ok()?;
-    let structure = meta.structure();
+    let structure = raw::structure(buffer)?;
     let feed_id = structure.get::<&str>("feed-id").unwrap_or_default();
     let session = structure.get::<u32>("session").unwrap_or_default();
     let seq = structure.get::<u64>("seq").unwrap_or_default();
@@ -78,34 +83,39 @@ pub fn reference_wall_micros(buffer: &gst::BufferRef) -> Option<u64> {
     })
 }
 
-fn fill(structure: &mut gst::StructureRef, facts: &FrameFacts) {
+fn fill<T: AsRef<str>>(structure: &mut gst::StructureRef, facts: &FrameFacts<T>) {
     // Zero means "did not happen", so a time at the very origin moves by a nanosecond.
     let time = |time: Option<u64>| time.map_or(0, |nanos| nanos.max(1));
-    let text = |text: &str| without_nul(text).into_owned();
-    structure.set("feed-id", text(&facts.feed_id));
+    let mut text = |field: &str, text: &str| structure.set(field, &*without_nul(text));
+    text("feed-id", facts.feed_id.as_ref());
+    text("status", facts.status.as_str());
+    text("close-reason", facts.close_reason.as_ref());
+    text("model", facts.model.as_ref());
+    text("provider", facts.provider.as_ref());
+    text("wall-time-source", facts.wall_time_source.as_str());
     structure.set("feed", facts.feed);
     structure.set("seq", facts.seq);
     structure.set("session", facts.session);
-    structure.set("status", facts.status.as_str());
-    structure.remove_field("error");
-    structure.set_if_some("error", facts.error.as_deref().map(text));
+    if structure.has_field("error") {
+        structure.remove_field("error");
+    }
+    structure
+        .set_if_some("error", facts.error.as_ref().map(|error| without_nul(error.as_ref()).into_owned()));
     structure.set("batch-id", facts.batch_id);
     structure.set("batch-size", facts.batch_size);
     structure.set("batch-slot", facts.batch_slot);
-    structure.set("close-reason", text(&facts.close_reason));
-    structure.set("model", text(&facts.model));
-    structure.set("provider", text(&facts.provider));
     structure.set("arrival", time(facts.arrival));
     structure.set("batched", time(facts.batched));
     structure.set("inference-start", time(facts.inference_start));
     structure.set("inference-end", time(facts.inference_end));
     structure.set("delivered", time(facts.delivered));
     structure.set("wall-time-us", time(facts.wall_time_us));
-    structure.set("wall-time-source", facts.wall_time_source.as_str());
 }
 
-fn parse(structure: &gst::StructureRef) -> FrameFacts {
-    let text = |field: &str| structure.get::<String>(field).unwrap_or_default();
+fn parse<'a, T: From<&'a str>>(structure: &'a gst::StructureRef) -> FrameFacts<T> {
+    let borrowed = |field: &str| structure.get::<&'a str>(field);
+    let plain = |field: &str| borrowed(field).unwrap_or_default();
+    let text = |field: &str| T::from(plain(field));
     let small = |field: &str| structure.get::<u32>(field).unwrap_or_default();
     let large = |field: &str| structure.get::<u64>(field).unwrap_or_default();
     let time = |field: &str| Some(large(field)).filter(|nanos| *nanos != 0);
@@ -114,8 +124,9 @@ fn parse(structure: &gst::StructureRef) -> FrameFacts {
         feed: small("feed"),
         seq: large("seq"),
         session: small("session"),
-        status: Status::parse(&text("status")).unwrap_or_default(),
-        error: structure.get::<String>("error").ok(),
+        status: Status::parse(plain("status")).unwrap_or_default(),
+        // Asked first: an error that a field is missing is allocated, and nearly every frame lacks this one.
+        error: structure.has_field("error").then(|| borrowed("error").ok().map(T::from)).flatten(),
         batch_id: large("batch-id"),
         batch_size: small("batch-size"),
         batch_slot: small("batch-slot"),
@@ -128,7 +139,49 @@ fn parse(structure: &gst::StructureRef) -> FrameFacts {
         inference_end: time("inference-end"),
         delivered: time("delivered"),
         wall_time_us: time("wall-time-us"),
-        wall_time_source: WallTimeSource::parse(&text("wall-time-source")).unwrap_or_default(),
+        wall_time_source: WallTimeSource::parse(plain("wall-time-source")).unwrap_or_default(),
+    }
+}
+
+/// The structure of the meta. The bindings allocate a copy of its name for each look, several times a frame.
+#[expect(unsafe_code, reason = "GStreamer's own functions take the name as it is")]
+mod raw {
+    use std::ffi::CStr;
+
+    /// [`super::NAME`].
+    const NAME: &CStr = c"nv-frame";
+
+    pub(super) fn structure(buffer: &gst::BufferRef) -> Option<&gst::StructureRef> {
+        // SAFETY: the buffer is alive, the name ends in NUL. The function reads, though its argument is not const.
+        let meta = unsafe { gst::ffi::gst_buffer_get_custom_meta(buffer.as_mut_ptr(), NAME.as_ptr()) };
+        if meta.is_null() {
+            return None;
+        }
+        // SAFETY: a custom meta has a structure, and both live as long as the buffer is not written, which the borrow
+        // sees to.
+        Some(unsafe {
+            gst::StructureRef::from_glib_borrow(gst::ffi::gst_custom_meta_get_structure(meta).cast_const())
+        })
+    }
+
+    /// That of the meta there is, or of one that is added.
+    pub(super) fn structure_for_writing(buffer: &mut gst::BufferRef) -> Option<&mut gst::StructureRef> {
+        // SAFETY: the buffer is alive, and writable (`&mut`); the name ends in NUL.
+        let meta = unsafe {
+            let there = gst::ffi::gst_buffer_get_custom_meta(buffer.as_mut_ptr(), NAME.as_ptr());
+            if there.is_null() {
+                gst::ffi::gst_buffer_add_custom_meta(buffer.as_mut_ptr(), NAME.as_ptr())
+            } else {
+                there
+            }
+        };
+        if meta.is_null() {
+            return None;
+        }
+        // SAFETY: a custom meta has a structure; nobody else has the buffer while it is borrowed.
+        Some(unsafe {
+            gst::StructureRef::from_glib_borrow_mut(gst::ffi::gst_custom_meta_get_structure(meta))
+        })
     }
 }
 

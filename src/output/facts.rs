@@ -72,11 +72,11 @@ impl WallTimeSource {
 /// What the meta `nv-frame` says about a frame.
 ///
 /// Provenance times are nanoseconds on the one monotonic clock of the process; `None` means that the
-/// step has not happened.
+/// step has not happened. `T` is the text in it: owned, or borrowed from where it stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct FrameFacts {
+pub struct FrameFacts<T = String> {
     /// Name of the feed; unique in the pipeline.
-    pub feed_id: String,
+    pub feed_id: T,
     /// Number of the feed: the number of its batcher pad.
     pub feed: u32,
     /// Number of the frame in its feed; rises by one, never restarts within the feed's life.
@@ -86,7 +86,7 @@ pub struct FrameFacts {
     /// What became of the frame.
     pub status: Status,
     /// Why it failed; `None` unless `status` says so.
-    pub error: Option<String>,
+    pub error: Option<T>,
     /// Number of the batch; means something only if `batch_size` is not zero.
     pub batch_id: u64,
     /// Frames to infer in the batch; zero if the frame was in none.
@@ -94,11 +94,11 @@ pub struct FrameFacts {
     /// Position in the batch, from zero.
     pub batch_slot: u32,
     /// Why the batch closed (`full`, `all-ready`, `deadline`, `flush`, `eos`); empty if in none.
-    pub close_reason: String,
+    pub close_reason: T,
     /// Name of the model; empty if none was asked.
-    pub model: String,
+    pub model: T,
     /// Name of the execution provider; empty if no model was asked.
-    pub provider: String,
+    pub provider: T,
     /// When the frame arrived at the batcher.
     pub arrival: Option<u64>,
     /// When its batch closed.

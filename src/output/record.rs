@@ -249,7 +249,7 @@ pub struct Provenance {
 }
 
 impl Provenance {
-    fn of(facts: &FrameFacts) -> Self {
+    fn of<T>(facts: &FrameFacts<T>) -> Self {
         let &FrameFacts { arrival, batched, inference_start, inference_end, delivered, status, .. } = facts;
         let happened =
             |time: Option<u64>| if time.is_some() { StageResult::Ok } else { StageResult::Skipped };
@@ -334,17 +334,28 @@ impl Record {
     /// [`MAX_ERROR_BYTES`], without credentials: the facts may be of another vendor's element.
     #[must_use]
     pub fn new(facts: FrameFacts, time: FrameTime, frame: Size, detections: Vec<DetectionRecord>) -> Self {
-        let provenance = Provenance::of(&facts);
+        Self::of(&facts, time, frame, detections)
+    }
+
+    /// The same, of facts that are borrowed.
+    #[must_use]
+    pub fn of<T: AsRef<str>>(
+        facts: &FrameFacts<T>,
+        time: FrameTime,
+        frame: Size,
+        detections: Vec<DetectionRecord>,
+    ) -> Self {
+        let provenance = Provenance::of(facts);
         let batch = (facts.batch_size > 0).then(|| BatchPlace {
             id: facts.batch_id,
             size: facts.batch_size,
             slot: facts.batch_slot,
-            close_reason: named(&facts.close_reason),
+            close_reason: named(facts.close_reason.as_ref()),
         });
         Self {
             schema: SCHEMA,
             feed: facts.feed,
-            feed_id: bounded_text(&redact(&facts.feed_id), MAX_LABEL_BYTES),
+            feed_id: shown_text(facts.feed_id.as_ref(), MAX_LABEL_BYTES),
             seq: facts.seq,
             session: facts.session,
             pts: time.pts,
@@ -352,12 +363,12 @@ impl Record {
             wall_time_us: facts.wall_time_us,
             wall_time_source: facts.wall_time_us.map(|_| facts.wall_time_source),
             status: facts.status,
-            error: facts.error.as_deref().map(|error| bounded_text(&redact(error), MAX_ERROR_BYTES)),
+            error: facts.error.as_ref().map(|error| shown_text(error.as_ref(), MAX_ERROR_BYTES)),
             width: frame.width,
             height: frame.height,
             detections,
-            model: named(&facts.model),
-            provider: named(&facts.provider),
+            model: named(facts.model.as_ref()),
+            provider: named(facts.provider.as_ref()),
             batch,
             provenance,
             lost: Lost::default(),
@@ -366,7 +377,12 @@ impl Record {
 }
 
 fn named(name: &str) -> Option<String> {
-    (!name.is_empty()).then(|| bounded_text(&redact(name), MAX_LABEL_BYTES))
+    (!name.is_empty()).then(|| shown_text(name, MAX_LABEL_BYTES))
+}
+
+/// `text` without credentials, cut to `max_bytes`.
+fn shown_text(text: &str, max_bytes: usize) -> String {
+    bounded_text(&redact(text), max_bytes)
 }
 
 #[cfg(test)]

@@ -3,11 +3,14 @@
 //! loom runs a model once for each order of the locks and atomics of [`super::sync`], so a model has two or three
 //! threads and few steps. What holds without threads is tested elsewhere.
 
-use super::former::{Former, Poll, Push};
+use super::alarm::Alarm;
+use super::answers::{Poll, Push};
+use super::former::Former;
 use super::ledger::{Account, DropReason, FailReason, Ledger, Waker};
-use super::sync::{Arc, AtomicBool, Mutex, Ordering};
+use super::sync::{Arc, Mutex, Ordering};
 use super::{FeedId, FeedOptions, FrameId, Policy, Ticket};
 use crate::time::Monotonic;
+use loom::sync::atomic::AtomicBool;
 use loom::thread;
 
 const FEED: FeedId = FeedId(1);
@@ -25,10 +28,9 @@ fn waker() -> (Arc<AtomicBool>, Waker) {
 /// An account with `frames` in flight, their tickets, and whether its waker was called.
 fn in_flight(limit: usize, frames: usize) -> (Arc<Account>, Vec<Ticket>, Arc<AtomicBool>) {
     let (woken, waker) = waker();
-    let account = Arc::new(Account::new(limit, waker));
+    let account = Arc::new(Account::new(limit, Arc::new(Alarm::new(waker))));
     (0..frames).for_each(|_| account.receive());
     let tickets = (0..frames).map(|_| Ticket::new(&account, account.epoch())).collect();
-    account.choose(frames);
     (account, tickets, woken)
 }
 
@@ -189,6 +191,32 @@ fn a_feed_is_removed_while_its_frame_ends_and_nothing_is_lost() {
         thread.join().unwrap();
         let ledger = settled(&account);
         assert_eq!((ledger.delivered, ledger.dropped(DropReason::Removed)), (1, 1));
+    });
+}
+
+/// Of the credits that come back while a poll looks at the feeds, none is overlooked: it is seen, or it wakes.
+#[test]
+fn a_batch_that_credit_completes_during_a_poll_is_not_missed() {
+    loom::model(|| {
+        let (woken, waker) = waker();
+        let policy = Policy { max_batch_size: 2, ..Policy::default() };
+        let options = FeedOptions { max_in_flight: 1, ..FeedOptions::default() };
+        let (other, now) = (FeedId(2), Monotonic::ZERO);
+        let mut former = Former::new(policy, waker).unwrap();
+        for (at, feed) in [FEED, other].into_iter().enumerate() {
+            former.add_feed(feed, options.clone()).unwrap();
+            assert_eq!(former.push(feed, FrameId(at as u64), now).unwrap(), Push::Queued);
+        }
+        let Poll::Close(batch) = former.poll(now, true) else { panic!("a full batch") };
+        for (at, feed) in [FEED, other].into_iter().enumerate() {
+            assert_eq!(former.push(feed, FrameId(2 + at as u64), now).unwrap(), Push::Queued);
+        }
+        assert!(matches!(former.poll(now, true), Poll::Idle));
+        woken.store(false, Ordering::Release);
+        let thread = thread::spawn(move || drop(batch));
+        let poll = former.poll(now, true);
+        thread.join().unwrap();
+        assert!(matches!(poll, Poll::Close(_)) || woken.load(Ordering::Acquire), "{poll:?}");
     });
 }
 

@@ -1,5 +1,6 @@
 //! The rules of the former, one by one; [`props`] checks them together, against [`model`].
 
+mod fairness;
 mod model;
 mod props;
 
@@ -304,14 +305,15 @@ fn a_feed_always_ready_is_served_once_a_round_whatever_the_others_push() {
 }
 
 #[test]
-fn several_frames_per_feed_are_taken_round_by_round_and_ordered_by_feed() {
+fn several_frames_per_feed_are_taken_turn_by_turn_and_ordered_by_feed() {
     let mut former = former(policy(4, 3), &[A, B]);
     fill(&mut former, A, 4, ms(0));
     fill(&mut former, B, 1, ms(1));
     assert_eq!(keys(&close(&mut former, ms(1))), [100, 101, 102, 200]);
     fill(&mut former, B, 3, ms(2));
     let batch = close(&mut former, ms(2));
-    assert_eq!(keys(&batch), [103, 200, 201, 202]);
+    // A has taken three turns more.
+    assert_eq!(keys(&batch), [200, 201, 202, 103]);
 }
 
 #[test]

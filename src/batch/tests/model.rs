@@ -27,6 +27,8 @@ pub(super) struct Feed {
     pub(super) arrivals: Vec<Monotonic>,
     credit_given_up: bool,
     last_served: Option<u64>,
+    /// How far its turns have taken it, in nanoseconds.
+    moved: u64,
     pub(super) epoch: u32,
     /// Tickets alive.
     pub(super) holding: usize,
@@ -49,6 +51,8 @@ pub(super) struct Model {
     pub(super) feeds: BTreeMap<FeedId, Feed>,
     added: u64,
     batches: u64,
+    /// How far those served last were before.
+    turn: u64,
     held_since: Option<Monotonic>,
     flush_ended_wait: bool,
 }
@@ -78,6 +82,23 @@ impl Feed {
         self.active && self.queue.is_empty() && self.credit(policy) > 0
     }
 
+    /// What a frame to infer is worth: the mean time between frames, the latest counting for an eighth, within bounds;
+    /// that of 30 frames a second if nobody can say.
+    fn worth(&self) -> u64 {
+        let bounds = |nanos: u128| nanos.clamp(10_000_000, 320_000_000);
+        let typical = 33_333_333;
+        let intervals = self.arrivals.windows(2).map(|pair| bounds(pair[1].since(pair[0]).as_nanos()));
+        let mean = intervals.reduce(|mean, interval| (mean * 7 + interval) / 8);
+        let mean = mean.filter(|_| self.options.overload != Overload::Block).unwrap_or(typical);
+        u64::try_from(bounds(mean * (u128::from(self.options.interval) + 1))).unwrap()
+    }
+
+    /// When its oldest frame is due, if that has no credit.
+    fn due_without_credit(&self, policy: &Policy) -> Option<Monotonic> {
+        let oldest = self.queue.first().filter(|_| self.credit(policy) == 0)?;
+        Some(oldest.arrival.saturating_add(policy.max_latency))
+    }
+
     fn expected_by(&self, deadline: Monotonic) -> bool {
         let intervals = self.arrivals.windows(2).map(|pair| pair[1].since(pair[0]));
         let shorter = intervals.rev().take(2).min();
@@ -93,6 +114,7 @@ impl Model {
             feeds: BTreeMap::new(),
             added: 0,
             batches: 0,
+            turn: 0,
             held_since: None,
             flush_ended_wait: false,
         }
@@ -110,6 +132,7 @@ impl Model {
             arrivals: Vec::new(),
             credit_given_up: false,
             last_served: None,
+            moved: 0,
             epoch: 0,
             holding: 0,
             received: 0,
@@ -173,8 +196,10 @@ impl Model {
 
     /// The feeds that have something to give, in the order they are served.
     fn ranking(&self) -> Vec<FeedId> {
-        let rank =
-            |id: &FeedId| (self.feeds[id].last_served, self.feeds[id].oldest_choosable(&self.policy), *id);
+        let rank = |id: &FeedId| {
+            let feed = &self.feeds[id];
+            (feed.moved.max(self.turn), feed.last_served, feed.oldest_choosable(&self.policy), *id)
+        };
         let mut ids: Vec<FeedId> = self.feeds.keys().copied().collect();
         ids.retain(|id| self.feeds[id].oldest_choosable(&self.policy).is_some());
         ids.sort_by_key(rank);
@@ -184,20 +209,31 @@ impl Model {
     /// How many frames each feed gives, in the order they are served.
     fn choice(&self) -> Vec<(FeedId, usize)> {
         let mut choice: Vec<(FeedId, usize)> = self.ranking().into_iter().map(|id| (id, 0)).collect();
-        let mut size = 0;
-        for round in 0..=self.policy.max_frames_per_feed {
+        let next = |id: FeedId, given: usize| {
+            let feed = &self.feeds[&id];
+            feed.queue.get(given).filter(|_| given < feed.credit(&self.policy))
+        };
+        let inferred = |id: FeedId, given: usize| {
+            self.feeds[&id].queue[..given].iter().filter(|frame| frame.infer).count()
+        };
+        for size in 0.. {
+            // What stands in front rides along.
             for (id, given) in &mut choice {
-                let feed = &self.feeds[id];
-                let credit = feed.credit(&self.policy);
-                let next = |given: usize| feed.queue.get(given).filter(|_| given < credit);
-                // Round 0 only lets ride what stands in front.
-                if round > 0 && size < self.policy.max_batch_size && next(*given).is_some_and(|f| f.infer) {
-                    *given += 1;
-                    size += 1;
-                }
-                while next(*given).is_some_and(|frame| !frame.infer) {
+                while next(*id, *given).is_some_and(|frame| !frame.infer) {
                     *given += 1;
                 }
+            }
+            let may = |id: FeedId, given: usize| {
+                next(id, given).is_some() && inferred(id, given) < self.policy.max_frames_per_feed
+            };
+            let moved = |id: FeedId, given: usize| {
+                let feed = &self.feeds[&id];
+                feed.moved.max(self.turn) + inferred(id, given) as u64 * feed.worth()
+            };
+            let more = choice.iter_mut().filter(|(id, given)| may(*id, *given));
+            match more.min_by_key(|(id, given)| moved(*id, *given)) {
+                Some((_, given)) if size < self.policy.max_batch_size => *given += 1,
+                _ => break,
             }
         }
         choice.retain(|(_, given)| *given > 0);
@@ -206,6 +242,15 @@ impl Model {
 
     /// What a poll at `now` with a free engine must answer.
     pub(super) fn expect(&mut self, now: Monotonic) -> Expected {
+        let expected = self.expect_with_grace(now);
+        let without_credit = self.feeds.values().filter_map(|feed| feed.due_without_credit(&self.policy));
+        match (expected, without_credit.filter(|due| *due > now).min()) {
+            (Expected::WaitUntil(at), Some(due)) => Expected::WaitUntil(at.min(due)),
+            (expected, _) => expected,
+        }
+    }
+
+    fn expect_with_grace(&mut self, now: Monotonic) -> Expected {
         let policy = self.policy.clone();
         for feed in self.feeds.values_mut().filter(|feed| feed.credit(&policy) > 0) {
             feed.credit_given_up = false;
@@ -281,6 +326,18 @@ impl Model {
                 feed.last_served = Some(self.batches);
             }
         }
+        let inferred =
+            |id: FeedId| frames.iter().filter(|(of, _, frame)| *of == id && frame.infer).count() as u64;
+        let mut turn = self.turn;
+        for (id, feed) in &mut self.feeds {
+            let count = inferred(*id);
+            if count > 0 {
+                let start = feed.moved.max(self.turn);
+                feed.moved = start + count * feed.worth();
+                turn = turn.max(start);
+            }
+        }
+        self.turn = turn;
         self.batches += 1;
     }
 }

@@ -177,9 +177,15 @@ impl Run {
     fn push(&mut self, feed: FeedId) {
         let key = self.next_key;
         self.next_key += 1;
+        let closes = |run: &Self| matches!(run.model.clone().expect(run.now), Expected::Close { .. });
+        let asked_before = self.former.wants_poll();
+        let closed_before = closes(self);
         let found = self.former.push(feed, FrameId(key), self.now);
         let expected = self.model.push(feed, key, self.now).ok_or(UnknownFeed(feed));
         assert_eq!(found, expected);
+        let asks = self.former.wants_poll();
+        assert!(asks || !asked_before, "a push does not take a wish back");
+        assert!(asks || closed_before || !closes(self), "a batch is due and nobody is to poll");
         match found {
             Ok(Push::DroppedOldest(FrameId(oldest))) => self.give_back(oldest),
             Ok(Push::Queued | Push::QueuedPassing) => {}

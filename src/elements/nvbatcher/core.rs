@@ -36,10 +36,10 @@ pub(super) enum Offer {
     /// In the queue; an older one travels on without inference for it.
     TakenPassing,
     /// One frame was dropped by the overload rule, and counted: this one, or an older one for it.
-    Dropped(Option<Box<Waiting>>),
+    Dropped(Option<Waiting>),
     /// No room: wait for the signal to change from what was seen, then offer again.
-    Full(Box<Waiting>, Arc<Signal>, Seen),
-    Refused(Box<Waiting>, Refused),
+    Full(Waiting, Arc<Signal>, Seen),
+    Refused(Waiting, Refused),
 }
 
 /// What the src thread does next.
@@ -58,6 +58,10 @@ pub(super) enum Next {
 pub(super) struct State {
     pub(super) former: Former,
     pub(super) lanes: BTreeMap<FeedId, Lane>,
+    /// Lanes whose pad is gone.
+    pub(super) released: usize,
+    /// The lists of batches that are done with.
+    shelf: Arc<meta::Shelf>,
     /// Feeds that were here.
     pub(super) memory: BTreeMap<FeedId, Memory>,
     /// The highest epoch of a feed that is not remembered: one that comes back must not fall behind what downstream
@@ -90,6 +94,8 @@ impl Default for Core {
         let state = State {
             former,
             lanes: BTreeMap::new(),
+            released: 0,
+            shelf: Arc::default(),
             memory: BTreeMap::new(),
             forgotten_epoch: 0,
             next_frame: 0,
@@ -132,7 +138,7 @@ impl Core {
             }
             // A flush that the stop cut short has no end of its own.
             lane.flushing = false;
-            freed.push((std::mem::take(&mut lane.queue), Arc::clone(&lane.space)));
+            freed.push((lane.clear(), Arc::clone(&lane.space)));
         }
         state.forget_released();
         drop(state);
@@ -143,13 +149,7 @@ impl Core {
     }
 
     /// Offers a frame of a feed, with the options its pad has now.
-    pub(super) fn offer(
-        &self,
-        id: FeedId,
-        options: FeedOptions,
-        frame: Box<Waiting>,
-        now: Monotonic,
-    ) -> Offer {
+    pub(super) fn offer(&self, id: FeedId, options: FeedOptions, frame: Waiting, now: Monotonic) -> Offer {
         let mut state = self.state.lock();
         if let Err(refused) = state.admits(id) {
             return Offer::Refused(frame, refused);
@@ -178,8 +178,11 @@ impl Core {
             Err(_) => return Offer::Refused(frame, Refused::Flushing),
         };
         *next_frame += 1;
+        let due = former.wants_poll();
         drop(state);
-        self.work.raise();
+        if due {
+            self.work.raise();
+        }
         offer
     }
 
@@ -249,27 +252,27 @@ impl Core {
         self.work.raise();
     }
 
-    /// What to do at `now`.
-    pub(super) fn next(&self, now: Monotonic) -> Next {
+    /// What to do at `now`. `freed` is used for its memory.
+    pub(super) fn next(&self, now: Monotonic, freed: &mut Vec<Arc<Signal>>) -> Next {
         let mut state = self.state.lock();
         if !state.running {
             return Next::Stop;
         }
-        let (batch, freed) = match state.former.poll(now, true) {
-            Poll::Close(batch) => state.assemble(batch, now),
+        let batch = match state.former.poll(now, true) {
+            Poll::Close(batch) => state.assemble(batch, now, freed),
             Poll::WaitUntil(at) => match state.loose_events() {
-                Some(batch) => (batch, Vec::new()),
+                Some(batch) => batch,
                 None => return Next::Wait(Some(at)),
             },
             Poll::Idle => match state.loose_events() {
-                Some(batch) => (batch, Vec::new()),
+                Some(batch) => batch,
                 None if state.all_ended() => return Next::Ended,
                 None => return Next::Wait(None),
             },
         };
         state.forget_released();
         drop(state);
-        for space in freed {
+        for space in freed.drain(..) {
             space.raise();
         }
         Next::Send(batch)
@@ -327,7 +330,7 @@ impl State {
 
     /// The events that wait at the head of any queue: they need no batch.
     fn loose_events(&mut self) -> Option<meta::Batch> {
-        let mut items = Vec::new();
+        let mut items = self.shelf.take();
         for lane in self.lanes.values_mut() {
             lane.take_events(&mut items);
         }
@@ -335,26 +338,28 @@ impl State {
     }
 
     /// Fills a closed batch with the frames it names and the events around them.
-    fn assemble(&mut self, batch: Batch, now: Monotonic) -> (meta::Batch, Vec<Arc<Signal>>) {
-        let Batch { id, frames, reason } = batch;
+    fn assemble(&mut self, batch: Batch, now: Monotonic, freed: &mut Vec<Arc<Signal>>) -> meta::Batch {
+        let Batch { id, mut frames, reason } = batch;
         let size = frames.iter().filter(|chosen| chosen.infer).count();
         // A frame may have come between the look at the clock and the lock.
         let closed = frames.iter().map(|chosen| chosen.arrival).fold(now, Monotonic::max);
-        let mut items = Vec::with_capacity(frames.len());
-        let mut freed = Vec::new();
+        let mut items = self.shelf.take();
         let mut slot = 0;
-        for chosen in frames {
+        for chosen in frames.drain(..) {
             let Some(lane) = self.lanes.get_mut(&chosen.feed) else { continue };
             lane.take_events(&mut items);
             let Some((feed, waiting)) = lane.remove_frame(chosen.frame) else { continue };
-            freed.push(Arc::clone(&lane.space));
+            if lane.has_room() {
+                freed.push(Arc::clone(&lane.space));
+            }
             let infer = chosen.infer;
-            items.push(Item::Frame(Box::new(frame_of(feed, chosen, *waiting, slot))));
+            items.push(Item::Frame(frame_of(feed, chosen, waiting, slot)));
             slot += u32::from(infer);
             lane.take_events(&mut items);
         }
         let size = u32::try_from(size).unwrap_or(u32::MAX);
+        self.former.recycle(frames);
         let label = Label { id, size, reason, closed };
-        (meta::Batch { label: Some(label), items }, freed)
+        meta::Batch { label: Some(label), items }
     }
 }

@@ -8,6 +8,7 @@ use crate::elements::{lock, video};
 use crate::health::Redacted;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
+use std::sync::Arc;
 
 impl NvBatcher {
     pub(super) fn sink_event(
@@ -53,7 +54,7 @@ impl NvBatcher {
                     self.refuse(pad, Stage::Format, &detail);
                     return Err(gst::FlowError::NotNegotiated);
                 };
-                lock(&pad.imp().stream).segment = Some(time.clone());
+                lock(&pad.imp().stream).segment = Some(Arc::new(time.clone()));
                 self.queue_event(pad, event)?;
             }
             _ if event.is_serialized() => self.queue_event(pad, event)?,

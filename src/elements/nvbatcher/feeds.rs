@@ -28,13 +28,14 @@ impl Core {
     /// If the feed exists.
     pub(super) fn add(&self, id: FeedId, name: Arc<str>, options: FeedOptions) -> Result<(), String> {
         let mut state = self.state.lock();
-        let State { former, lanes, memory, forgotten_epoch, .. } = &mut *state;
+        let State { former, lanes, memory, forgotten_epoch, released, .. } = &mut *state;
         if let Some(lane) = lanes.get_mut(&id) {
             if !lane.released {
                 return Err(format!("feed {id} exists already"));
             }
             // What the last pad left is still on its way; the feed goes on behind it.
             lane.released = false;
+            *released -= 1;
             lane.feed.name = name;
             return Ok(());
         }
@@ -59,9 +60,9 @@ impl Core {
     /// that nothing from before may reach.
     pub(super) fn remove(&self, id: FeedId) -> Option<u32> {
         let mut state = self.state.lock();
-        let State { former, lanes, running, .. } = &mut *state;
+        let State { former, lanes, running, released, .. } = &mut *state;
         let lane = lanes.get_mut(&id)?;
-        lane.released = true;
+        *released += usize::from(!std::mem::replace(&mut lane.released, true));
         let flushing = std::mem::take(&mut lane.flushing);
         let mut freed = VecDeque::new();
         let mut cut = None;
@@ -72,7 +73,7 @@ impl Core {
             // What is on its way is stale from here on.
             drop(former.flush(id));
             lane.feed.epoch += 1;
-            freed = std::mem::take(&mut lane.queue);
+            freed = lane.clear();
             cut = (*running && (lane.begun || lane.flushed)).then_some(lane.feed.epoch);
         }
         let space = Arc::clone(&lane.space);
@@ -153,11 +154,15 @@ impl Core {
 impl State {
     /// Forgets the feeds whose pad is gone and that have nothing left to send.
     pub(super) fn forget_released(&mut self) {
-        let Self { former, lanes, memory, forgotten_epoch, .. } = self;
+        let Self { former, lanes, memory, forgotten_epoch, released, .. } = self;
+        if *released == 0 {
+            return;
+        }
         lanes.retain(|id, lane| {
             if !lane.released || !lane.queue.is_empty() {
                 return true;
             }
+            *released -= 1;
             let next_seq = former.feed_snapshot(*id).map_or(0, |feed| feed.next_seq);
             drop(former.remove_feed(*id));
             if memory.len() >= MOST_REMEMBERED

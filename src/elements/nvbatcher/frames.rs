@@ -11,6 +11,7 @@ use crate::meta::batch::WallTime;
 use crate::meta::frame;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
+use std::sync::Arc;
 
 /// Why frames or events could not be used: the field `stage` of `stage-error`.
 #[derive(Clone, Copy, Debug)]
@@ -45,10 +46,9 @@ impl NvBatcher {
         buffer: gst::Buffer,
     ) -> Result<gst::FlowSuccess, gst::FlowError> {
         let imp = pad.imp();
-        let Some((waiting, live)) = self.describe_frame(pad, buffer)? else {
+        let Some((mut waiting, live)) = self.describe_frame(pad, buffer)? else {
             return Ok(gst::FlowSuccess::Ok);
         };
-        let mut waiting = Box::new(waiting);
         loop {
             let options = imp.options(live);
             match self.core.offer(imp.id(), options.clone(), waiting, clock::now()) {
@@ -94,7 +94,7 @@ impl NvBatcher {
             self.refuse(pad, Stage::Format, "expected caps before the first buffer, found none");
             return Err(gst::FlowError::NotNegotiated);
         };
-        let segment = stream.segment.clone().unwrap_or_default();
+        let segment = Arc::clone(stream.segment.get_or_insert_default());
         if !stream.timestamps.admit(&segment, &buffer) {
             drop(stream);
             self.core.drop_frame(pad.imp().id(), DropReason::OutOfSegment)?;

@@ -264,9 +264,10 @@ impl NvBatcher {
         *lock(&self.opened) = false;
         let (element, srcpad, core) = (self.obj().downgrade(), pad.clone(), Arc::clone(&self.core));
         let name = format!("nv-batch-{}", self.obj().name());
+        let mut freed = Vec::new();
         let thread = StepThread::spawn(&name, move || {
             let seen = core.work.seen();
-            let next = core.next(clock::now());
+            let next = core.next(clock::now(), &mut freed);
             if let Next::Wait(deadline) = next {
                 #[cfg(feature = "testing")]
                 if crate::testing::sabotage() == Some(crate::testing::Sabotage::Spin) {

@@ -13,13 +13,13 @@ use std::sync::Arc;
 pub(super) struct Waiting {
     pub(super) buffer: gst::Buffer,
     pub(super) format: Arc<Format>,
-    pub(super) segment: gst::FormattedSegment<gst::ClockTime>,
+    pub(super) segment: Arc<gst::FormattedSegment<gst::ClockTime>>,
     pub(super) wall: WallTime,
 }
 
 #[derive(Debug)]
 pub(super) enum Queued {
-    Frame(FrameId, Feed, Box<Waiting>),
+    Frame(FrameId, Feed, Waiting),
     Event(Feed, gst::Event),
 }
 
@@ -39,6 +39,8 @@ pub(super) struct Lane {
     pub(super) feed: Feed,
     pub(super) options: FeedOptions,
     pub(super) queue: VecDeque<Queued>,
+    /// Frames in the queue.
+    frames: usize,
     /// Events since the queue was last looked through.
     unchecked: usize,
     pub(super) space: Arc<Signal>,
@@ -58,6 +60,7 @@ impl Lane {
             feed,
             options,
             queue: VecDeque::new(),
+            frames: 0,
             unchecked: 0,
             space: Arc::default(),
             flushing: false,
@@ -68,8 +71,9 @@ impl Lane {
         }
     }
 
-    pub(super) fn push_frame(&mut self, key: FrameId, frame: Box<Waiting>) {
+    pub(super) fn push_frame(&mut self, key: FrameId, frame: Waiting) {
         self.queue.push_back(Queued::Frame(key, self.feed.clone(), frame));
+        self.frames += 1;
     }
 
     pub(super) fn push_event(&mut self, event: gst::Event) {
@@ -83,13 +87,28 @@ impl Lane {
         }
     }
 
-    pub(super) fn remove_frame(&mut self, key: FrameId) -> Option<(Feed, Box<Waiting>)> {
+    pub(super) fn remove_frame(&mut self, key: FrameId) -> Option<(Feed, Waiting)> {
         let at =
             self.queue.iter().position(|queued| matches!(queued, Queued::Frame(id, ..) if *id == key))?;
         match self.queue.remove(at)? {
-            Queued::Frame(_, feed, frame) => Some((feed, frame)),
+            Queued::Frame(_, feed, frame) => {
+                self.frames -= 1;
+                Some((feed, frame))
+            }
             Queued::Event(..) => None,
         }
+    }
+
+    /// Whether there is so much room that who waits for some is to be woken: for several frames at a time, as each
+    /// wake-up costs more than a frame.
+    pub(super) fn has_room(&self) -> bool {
+        self.frames <= self.options.max_size_buffers / 2
+    }
+
+    /// Takes everything out.
+    pub(super) fn clear(&mut self) -> VecDeque<Queued> {
+        self.frames = 0;
+        std::mem::take(&mut self.queue)
     }
 
     /// Takes every frame out, and the events that `survives` does not want.
@@ -97,6 +116,7 @@ impl Lane {
         let stays = |queued: &Queued| matches!(queued, Queued::Event(_, event) if survives(event));
         let (kept, freed) = std::mem::take(&mut self.queue).into_iter().partition(stays);
         self.queue = kept;
+        self.frames = 0;
         freed
     }
 

@@ -40,7 +40,7 @@ impl Default for Settings {
 #[derive(Debug, Default)]
 pub(super) struct Stream {
     pub(super) format: Option<Arc<Format>>,
-    pub(super) segment: Option<gst::FormattedSegment<gst::ClockTime>>,
+    pub(super) segment: Option<Arc<gst::FormattedSegment<gst::ClockTime>>>,
     /// Whether upstream is live; asked once per stream.
     pub(super) live: Option<bool>,
     /// What the stream calls the feed.

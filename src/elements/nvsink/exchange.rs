@@ -4,6 +4,7 @@
 //! One lock, never held while anything is called out to: every method returns what to report. The books
 //! always balance: `received = delivered + dropped + discarded + queue-level`.
 
+use super::counters::Counters;
 use crate::clock;
 use crate::health::{Burst, Coalesced};
 use crate::output::{self, Backlog, Pushed, Record};
@@ -76,26 +77,13 @@ enum WorkerState {
     Ended,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
-struct Counters {
-    received: u64,
-    delivered: u64,
-    written: u64,
-    dropped_newest: u64,
-    dropped_oldest: u64,
-    discarded: u64,
-    overwritten: u64,
-    rejected: u64,
-    panics: u64,
-    timeouts: u64,
-    write_errors: u64,
-}
-
 struct State {
     backlog: Backlog<Option<gst::Sample>>,
     /// Number of the worker that counts; an older one is wedged and no longer touches anything.
     generation: u64,
     worker: WorkerState,
+    /// The worker has something to write, whoever listens.
+    writes: bool,
     running: bool,
     closing: bool,
     flushing: bool,
@@ -126,6 +114,29 @@ impl State {
         Event::Backpressure { feed_id: self.backpressure_feed_id.clone(), burst }
     }
 
+    /// Whether nothing is left to do for a record but to keep it: no wake-up is worth that.
+    fn needs_no_worker(&self, entry: &Entry) -> bool {
+        !self.writes
+            && entry.attachment.is_none()
+            && self.backlog.is_empty()
+            && matches!(self.worker, WorkerState::Idle)
+    }
+
+    /// Keeps a delivered record for `pull-output`.
+    fn keep(&mut self, record: Record, now: Monotonic) -> Option<Event> {
+        self.counters.delivered += 1;
+        let full = self.pulls.len() >= self.backlog.capacity();
+        if full {
+            self.pulls.pop_front();
+        }
+        self.pulls.push_back(record);
+        if !(full && self.pulling) {
+            return None;
+        }
+        self.counters.overwritten += 1;
+        self.lagged.add(1, now).map(Event::Lagged)
+    }
+
     const fn in_hand(&self) -> usize {
         if matches!(self.worker, WorkerState::Delivering) { 1 } else { 0 }
     }
@@ -154,6 +165,7 @@ impl Default for Exchange {
             backlog: Backlog::new(1, output::Overflow::default()),
             generation: 0,
             worker: WorkerState::Ended,
+            writes: false,
             running: false,
             closing: false,
             flushing: false,
@@ -190,12 +202,13 @@ impl Exchange {
         state.lagged = Coalesced::default();
     }
 
-    /// Opens for records; returns the number of the worker to start.
-    pub(super) fn start(&self, capacity: usize, overflow: output::Overflow) -> u64 {
+    /// Opens for records; returns the number of the worker to start, which `writes` each record or not.
+    pub(super) fn start(&self, capacity: usize, overflow: output::Overflow, writes: bool) -> u64 {
         let mut state = self.state.lock();
         state.backlog.configure(capacity, overflow);
         state.generation += 1;
         state.worker = WorkerState::Idle;
+        state.writes = writes;
         state.running = true;
         state.closing = false;
         state.flushing = false;
@@ -294,23 +307,8 @@ impl Exchange {
     /// The counters, as the property `stats` shows them, for a queue of `capacity` records.
     pub(super) fn stats(&self, capacity: u32) -> gst::Structure {
         let state = self.state.lock();
-        let Counters { received, delivered, written, .. } = state.counters;
         let level = (state.backlog.len() + state.in_hand()) as u64;
-        gst::Structure::builder("nv-sink-stats")
-            .field("received", received)
-            .field("delivered", delivered)
-            .field("written", written)
-            .field("dropped-newest", state.counters.dropped_newest)
-            .field("dropped-oldest", state.counters.dropped_oldest)
-            .field("discarded", state.counters.discarded)
-            .field("pulled-overwritten", state.counters.overwritten)
-            .field("rejected-detections", state.counters.rejected)
-            .field("queue-level", level)
-            .field("queue-capacity", u64::from(capacity))
-            .field("panics", state.counters.panics)
-            .field("timeouts", state.counters.timeouts)
-            .field("write-errors", state.counters.write_errors)
-            .build()
+        state.counters.structure(level, capacity)
     }
 }
 
@@ -324,8 +322,13 @@ impl Exchange {
             state.counters.discarded += 1;
             return Offer::Refused;
         }
+        let at_once = state.needs_no_worker(&entry);
         let event = match state.backlog.push(entry) {
             Pushed::Full(entry) => return Offer::Full(entry),
+            Pushed::Queued if at_once => {
+                let entry = state.backlog.pop();
+                entry.and_then(|entry| state.keep(entry.record, now))
+            }
             Pushed::Queued => None,
             Pushed::DroppedNewest(dropped) => {
                 state.counters.dropped_newest += 1;
@@ -339,7 +342,11 @@ impl Exchange {
         state.counters.received += 1;
         state.ended = false;
         drop(state);
-        self.work.notify_one();
+        if at_once {
+            self.outputs.notify_one()
+        } else {
+            self.work.notify_one()
+        };
         Offer::Taken(event)
     }
 
@@ -409,18 +416,9 @@ impl Exchange {
         if state.generation != generation {
             return None;
         }
-        state.counters.delivered += 1;
-        let full = state.pulls.len() >= state.backlog.capacity();
-        if full {
-            state.pulls.pop_front();
-        }
-        state.pulls.push_back(record);
+        let event = state.keep(record, now);
         self.outputs.notify_one();
-        if !(full && state.pulling) {
-            return None;
-        }
-        state.counters.overwritten += 1;
-        state.lagged.add(1, now).map(Event::Lagged)
+        event
     }
 
     /// What can be reported now that the queue has run empty.

@@ -305,10 +305,11 @@ impl NvSink {
             self.open_file()?;
         }
         let capacity = usize::try_from(settings.queue_capacity).unwrap_or(usize::MAX);
+        let lines = self.file.lock().as_ref().and_then(|file| file.lines.clone());
         let worker = Worker {
-            generation: self.exchange.start(capacity, settings.overflow.into()),
+            generation: self.exchange.start(capacity, settings.overflow.into(), lines.is_some()),
             exchange: Arc::clone(&self.exchange),
-            lines: self.file.lock().as_ref().and_then(|file| file.lines.clone()),
+            lines,
             sink: self.obj().downgrade(),
         };
         let handle = worker.spawn(&self.obj().name()).map_err(|error| {

@@ -82,7 +82,6 @@ impl Intake {
         buffer: &gst::BufferRef,
         frame: Size,
     ) -> Record {
-        let facts = frame::read(buffer).unwrap_or_else(|| self.plain_facts(sink, buffer));
         let segment = sample.segment().and_then(|segment| segment.downcast_ref::<gst::ClockTime>());
         let running_time = segment.and_then(|segment| video::running_time(segment, buffer.pts()));
         let time = FrameTime {
@@ -91,7 +90,11 @@ impl Intake {
         };
         let regions = detections::read(buffer, frame);
         self.exchange.reject(regions.rejected);
-        Record::new(facts, time, frame, regions.detections)
+        let mut found = Some(regions.detections);
+        let mut detections = || found.take().unwrap_or_default();
+        // Read where they stand: only what the record keeps is copied.
+        frame::with_facts(buffer, |facts| Record::of(facts, time, frame, detections()))
+            .unwrap_or_else(|| Record::new(self.plain_facts(sink, buffer), time, frame, detections()))
     }
 
     /// What there is to say about a frame that no element of this plugin has touched.

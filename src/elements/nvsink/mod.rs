@@ -10,6 +10,7 @@
 //! | `report.rs` | what went wrong, as messages on the bus |
 //! | `structure.rs` | a record as a `GstStructure` |
 
+mod counters;
 mod exchange;
 mod imp;
 mod intake;

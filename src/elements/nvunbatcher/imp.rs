@@ -1,6 +1,6 @@
 //! The element: pads, events, queries, and the thread of every src pad.
 
-use super::outlets::{Outlets, Parcel};
+use super::outlets::{Effects, Outlets, Parcel};
 use crate::elements::message::HealthReporter;
 use crate::elements::stats::Stats;
 use crate::elements::thread::{JOIN_TIMEOUT, Step, StepThread};
@@ -27,6 +27,8 @@ pub struct NvUnbatcher {
     )]
     threads: Mutex<BTreeMap<u32, StepThread>>,
     pub(super) outlets: Arc<Outlets>,
+    /// For the batch that is being distributed; kept for its memory.
+    effects: Mutex<Effects>,
     pub(super) health: HealthReporter,
     pub(super) sinkpad: gst::Pad,
 }
@@ -57,6 +59,7 @@ impl ObjectSubclass for NvUnbatcher {
         Self {
             threads: Mutex::default(),
             outlets: Arc::default(),
+            effects: Mutex::default(),
             health: HealthReporter::with_tails(),
             sinkpad,
         }
@@ -216,7 +219,10 @@ impl NvUnbatcher {
             );
             return Err(gst::FlowError::Error);
         };
-        if self.outlets.distribute(batch.label, batch.items, clock::now()) {
+        let mut effects = std::mem::take(&mut *lock(&self.effects));
+        let reopened = self.outlets.distribute(batch, clock::now(), &mut effects);
+        *lock(&self.effects) = effects;
+        if reopened {
             // Upstream may have heard that nobody wants anything.
             self.sinkpad.push_event(link::feeds_changed());
         }
@@ -232,24 +238,23 @@ impl NvUnbatcher {
             }
             return Ok(());
         }
-        self.outlets.start(feed);
+        let Some(tap) = self.outlets.start(feed) else { return Ok(()) };
         let (element, srcpad, outlets) = (self.obj().downgrade(), pad.clone(), Arc::clone(&self.outlets));
         let name = format!("nv-src-{feed}-{}", self.obj().name());
         let thread = StepThread::spawn(&name, move || {
-            let Some(signal) = outlets.signal(feed) else { return Step::Stop };
-            let seen = signal.seen();
+            let seen = tap.signal.seen();
             // Taken with the lock, so that who holds it knows that nothing from before is on its way.
             let streaming = srcpad.stream_lock();
             match outlets.take(feed, clock::now()) {
                 Parcel::Stop => Step::Stop,
                 Parcel::Wait(deadline) => {
                     drop(streaming);
-                    signal.wait(seen, deadline);
+                    tap.signal.wait(seen, deadline);
                     Step::Again
                 }
                 parcel => {
                     let Some(element) = element.upgrade() else { return Step::Stop };
-                    element.imp().catch_panic(|| Step::Stop, |imp| imp.push(&srcpad, feed, parcel))
+                    element.imp().catch_panic(|| Step::Stop, |imp| imp.push(&srcpad, feed, &tap, parcel))
                 }
             }
         })

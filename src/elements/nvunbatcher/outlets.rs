@@ -8,11 +8,12 @@ use crate::batch::DropReason;
 use crate::elements::link;
 use crate::elements::signal::Signal;
 use crate::elements::sticky::{self, Carries, MAX_EVENTS};
-use crate::meta::batch::{Frame, Item, Label};
+use crate::meta::batch::{Batch, Frame, Item, Label};
 use crate::time::Monotonic;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 mod flush;
@@ -26,8 +27,9 @@ const MAX_CUT: usize = 4096;
 
 /// What a pad pushes next.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are frames, and a box for each is what is avoided")]
 pub(super) enum Parcel {
-    Frame(Box<Frame>, Option<Label>),
+    Frame(Frame, Option<Label>),
     Event(gst::Event),
     /// Nothing has come while others flow: stand in for the start of the stream.
     Silence,
@@ -45,18 +47,39 @@ impl Carries for Parcel {
     }
 }
 
+/// What the thread of a pad looks at without the lock of all pads.
+#[derive(Debug, Default)]
+pub(super) struct Tap {
+    /// Raised when there may be something to push.
+    pub(super) signal: Signal,
+    /// Frames pushed.
+    delivered: AtomicU64,
+    /// Rises when the pad may have got another downstream.
+    links: AtomicU64,
+}
+
+impl Tap {
+    /// A frame has been pushed.
+    pub(super) fn count_delivered(&self) {
+        self.delivered.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Which downstream the pad has; see [`Outlets::close`].
+    pub(super) fn links(&self) -> u64 {
+        self.links.load(Ordering::Acquire)
+    }
+}
+
 #[derive(Debug, Default)]
 struct Outlet {
     queue: VecDeque<Parcel>,
     /// Events in the queue.
     events: usize,
-    signal: Arc<Signal>,
+    tap: Arc<Tap>,
     active: bool,
     flushing: bool,
     /// Downstream of this pad wants no more, and has said why: frames that come are dropped.
     closed: Option<gst::FlowError>,
-    /// Rises when the pad may have got another downstream.
-    links: u64,
     /// Something a sink prerolls with has been sent.
     prerolled: bool,
     /// When the pad last had something to push, or began.
@@ -64,7 +87,6 @@ struct Outlet {
     eos: bool,
     /// Whether downstream reads video metas; asked when it matters, once per caps.
     video_meta: Option<bool>,
-    delivered: u64,
 }
 
 #[derive(Debug, Default)]
@@ -79,9 +101,9 @@ struct State {
 
 /// What is to be done once the lock is free.
 #[derive(Debug, Default)]
-struct Effects {
-    dropped: Vec<(Box<Frame>, DropReason)>,
-    woken: Vec<Arc<Signal>>,
+pub(super) struct Effects {
+    dropped: Vec<(Frame, DropReason)>,
+    woken: Vec<Arc<Tap>>,
     reopened: bool,
 }
 
@@ -111,7 +133,7 @@ impl Outlets {
     pub(super) fn remove(&self, feed: u32) {
         let outlet = self.0.lock().outlets.remove(&feed);
         if let Some(outlet) = outlet {
-            outlet.signal.raise();
+            outlet.tap.signal.raise();
             discard(outlet.queue, DropReason::Unlinked);
         }
     }
@@ -121,22 +143,24 @@ impl Outlets {
         (0..u32::MAX).find(|feed| !outlets.contains_key(feed)).unwrap_or(u32::MAX)
     }
 
-    /// The pad's thread may run. It begins with the sticky events its feed has sent so far.
-    pub(super) fn start(&self, feed: u32) {
+    /// The pad's thread may run, with what it looks at. It begins with the sticky events its feed has sent so far. `None`
+    /// if there is no such pad.
+    pub(super) fn start(&self, feed: u32) -> Option<Arc<Tap>> {
         let mut state = self.0.lock();
         let State { outlets, known, .. } = &mut *state;
-        let Some(outlet) = outlets.get_mut(&feed) else { return };
+        let outlet = outlets.get_mut(&feed)?;
         let begin = known.get(&feed).map(|known| known.sticky.clone()).unwrap_or_default();
         outlet.active = true;
         outlet.flushing = false;
         outlet.video_meta = None;
         outlet.closed = None;
-        outlet.links += 1;
+        outlet.tap.links.fetch_add(1, Ordering::AcqRel);
         outlet.eos = begin.iter().any(|event| event.type_() == gst::EventType::Eos);
         outlet.prerolled = false;
         outlet.quiet_since = None;
         outlet.events = begin.len();
         outlet.queue = begin.into_iter().map(Parcel::Event).collect();
+        Some(Arc::clone(&outlet.tap))
     }
 
     /// The pad's thread is to end; what waits is dropped.
@@ -146,9 +170,9 @@ impl Outlets {
         outlet.active = false;
         outlet.events = 0;
         let freed = std::mem::take(&mut outlet.queue);
-        let signal = Arc::clone(&outlet.signal);
+        let tap = Arc::clone(&outlet.tap);
         drop(state);
-        signal.raise();
+        tap.signal.raise();
         discard(freed, DropReason::Stopped);
     }
 
@@ -163,17 +187,18 @@ impl Outlets {
     }
 
     /// Hands the items of a batch to their feeds. True if a feed flows again that downstream wanted no more of.
-    pub(super) fn distribute(&self, label: Option<Label>, items: Vec<Item>, now: Monotonic) -> bool {
-        let mut effects = Effects::default();
+    /// `effects` is used for its memory.
+    pub(super) fn distribute(&self, mut batch: Batch, now: Monotonic, effects: &mut Effects) -> bool {
+        effects.reopened = false;
         let mut state = self.0.lock();
-        for item in items {
-            state.place(item, label, now, &mut effects);
+        for item in batch.items.drain(..) {
+            state.place(item, batch.label, now, effects);
         }
         drop(state);
-        for signal in effects.woken {
-            signal.raise();
+        for tap in effects.woken.drain(..) {
+            tap.signal.raise();
         }
-        for (frame, reason) in effects.dropped {
+        for (frame, reason) in effects.dropped.drain(..) {
             frame.ticket.discard(reason);
         }
         effects.reopened
@@ -208,28 +233,11 @@ impl Outlets {
         }
     }
 
-    /// The signal of a pad; `None` once it is removed.
-    pub(super) fn signal(&self, feed: u32) -> Option<Arc<Signal>> {
-        self.0.lock().outlets.get(&feed).map(|outlet| Arc::clone(&outlet.signal))
-    }
-
-    /// A frame of this pad has been pushed.
-    pub(super) fn count_delivered(&self, feed: u32) {
-        if let Some(outlet) = self.0.lock().outlets.get_mut(&feed) {
-            outlet.delivered += 1;
-        }
-    }
-
-    /// Which downstream a pad has; see [`Self::close`].
-    pub(super) fn links(&self, feed: u32) -> u64 {
-        self.0.lock().outlets.get(&feed).map_or(0, |outlet| outlet.links)
-    }
-
     /// Downstream of a pad, while it was the one of `links`, has said that it takes no more: its frames are
     /// dropped from here on. Events stay: another downstream needs them. Nothing is closed by a flush of its feed.
     pub(super) fn close(&self, feed: u32, links: u64, error: gst::FlowError) {
         let mut state = self.0.lock();
-        let is_same = |outlet: &&mut Outlet| outlet.links == links && !outlet.flushing;
+        let is_same = |outlet: &&mut Outlet| outlet.tap.links() == links && !outlet.flushing;
         let Some(outlet) = state.outlets.get_mut(&feed).filter(is_same) else {
             return;
         };
@@ -280,7 +288,7 @@ impl Outlets {
         let state = self.0.lock();
         let counters = state.outlets.iter().map(|(feed, outlet)| Counters {
             feed: *feed,
-            delivered: outlet.delivered,
+            delivered: outlet.tap.delivered.load(Ordering::Relaxed),
             queued: outlet.queue.len() as u64,
         });
         (counters.collect(), state.unlinked)
@@ -328,11 +336,11 @@ impl State {
                     Some(error) => dropped.push((frame, reason_of(error))),
                     None => outlet.queue.push_back(Parcel::Frame(frame, label)),
                 }
-                woken.push(Arc::clone(&outlet.signal));
+                woken.push(Arc::clone(&outlet.tap));
                 if self.flowing_since.is_none() {
                     // The silence of the others counts from here.
                     self.flowing_since = Some(now);
-                    woken.extend(self.outlets.values().map(|outlet| Arc::clone(&outlet.signal)));
+                    woken.extend(self.outlets.values().map(|outlet| Arc::clone(&outlet.tap)));
                 }
             }
             // The next start begins with what is sticky.
@@ -347,7 +355,7 @@ impl State {
                     *reopened |= outlet.reopen();
                 }
                 outlet.push_event(event);
-                woken.push(Arc::clone(&outlet.signal));
+                woken.push(Arc::clone(&outlet.tap));
             }
         }
     }
@@ -375,7 +383,7 @@ impl State {
 impl Outlet {
     /// Downstream may take frames again. True if it did not before.
     fn reopen(&mut self) -> bool {
-        self.links += 1;
+        self.tap.links.fetch_add(1, Ordering::AcqRel);
         self.closed.take().is_some()
     }
 

@@ -1,7 +1,7 @@
 //! What the thread of a src pad pushes.
 
 use super::imp::{CAT, NvUnbatcher};
-use super::outlets::{Parcel, reason_of};
+use super::outlets::{Parcel, Tap, reason_of};
 use crate::batch::DropReason;
 use crate::clock;
 use crate::elements::facts;
@@ -15,9 +15,9 @@ use gst::subclass::prelude::*;
 const SINKS_RESUME: (u32, u32, u32) = (1, 22, 4);
 
 impl NvUnbatcher {
-    pub(super) fn push(&self, pad: &gst::Pad, feed: u32, parcel: Parcel) -> Step {
+    pub(super) fn push(&self, pad: &gst::Pad, feed: u32, tap: &Tap, parcel: Parcel) -> Step {
         match parcel {
-            Parcel::Frame(frame, label) => self.push_frame(pad, feed, *frame, label),
+            Parcel::Frame(frame, label) => self.push_frame(pad, feed, tap, frame, label),
             Parcel::Event(event) => self.push_event(pad, feed, event),
             Parcel::Silence => push_silence(pad),
             Parcel::Wait(_) | Parcel::Stop => {}
@@ -40,7 +40,14 @@ impl NvUnbatcher {
         pad.push_event(event);
     }
 
-    fn push_frame(&self, pad: &gst::Pad, feed: u32, mut frame: meta::Frame, label: Option<meta::Label>) {
+    fn push_frame(
+        &self,
+        pad: &gst::Pad,
+        feed: u32,
+        tap: &Tap,
+        mut frame: meta::Frame,
+        label: Option<meta::Label>,
+    ) {
         if !frame.ticket.epoch_is_current() {
             frame.ticket.discard(DropReason::Stale);
             return;
@@ -48,14 +55,14 @@ impl NvUnbatcher {
         if has_own_layout(&frame) && !self.reads_video_meta(pad, feed, &frame) {
             frame.buffer = in_default_layout(&frame).unwrap_or(frame.buffer);
         }
-        let facts = facts::of_frame(&frame, label, clock::now());
-        crate::meta::frame::write(frame.buffer.make_mut(), &facts);
+        let (buffer, facts) = facts::of_frame(&mut frame, label, clock::now());
+        crate::meta::frame::write_as(buffer.make_mut(), &facts);
         begin_if_needed(pad, &frame);
-        let links = self.outlets.links(feed);
+        let links = tap.links();
         match pad.push(frame.buffer) {
             Ok(_) => {
                 frame.ticket.deliver();
-                self.outlets.count_delivered(feed);
+                tap.count_delivered();
             }
             Err(error) => {
                 gst::debug!(CAT, obj = pad, "Downstream answered {error}: this feed ends here");

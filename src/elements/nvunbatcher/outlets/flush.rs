@@ -19,11 +19,11 @@ impl Outlets {
             }
             outlet.eos = true;
             outlet.push_event(gst::event::Eos::new());
-            woken.push(Arc::clone(&outlet.signal));
+            woken.push(Arc::clone(&outlet.tap));
         }
         drop(state);
-        for signal in woken {
-            signal.raise();
+        for tap in woken {
+            tap.signal.raise();
         }
     }
 
@@ -42,9 +42,9 @@ impl Outlets {
         let (kept, freed) = std::mem::take(&mut outlet.queue).into_iter().partition(survives);
         outlet.queue = kept;
         outlet.events = outlet.queue.len();
-        let signal = Arc::clone(&outlet.signal);
+        let tap = Arc::clone(&outlet.tap);
         drop(state);
-        signal.raise();
+        tap.signal.raise();
         discard(freed, DropReason::Flushed);
         true
     }
@@ -67,9 +67,9 @@ impl Outlets {
         outlet.flushing = false;
         outlet.reopen();
         outlet.eos = false;
-        let signal = Arc::clone(&outlet.signal);
+        let tap = Arc::clone(&outlet.tap);
         drop(state);
-        signal.raise();
+        tap.signal.raise();
     }
 
     /// A feed was cut off in mid-stream: its frames go, and its pad ends.
@@ -90,9 +90,9 @@ impl Outlets {
         if outlet.active && !std::mem::replace(&mut outlet.eos, true) {
             outlet.push_event(gst::event::Eos::new());
         }
-        let signal = Arc::clone(&outlet.signal);
+        let tap = Arc::clone(&outlet.tap);
         drop(state);
-        signal.raise();
+        tap.signal.raise();
         discard(freed, DropReason::Stale);
     }
 
