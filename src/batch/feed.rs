@@ -19,6 +19,8 @@ pub(super) struct Feed {
     options: FeedOptions,
     capacity: usize,
     queue: VecDeque<Queued>,
+    /// Frames in the queue that ride along.
+    riders: usize,
     next_seq: u64,
     /// Frames queued so far: the interval's turns.
     turns: u64,
@@ -117,6 +119,7 @@ impl Feed {
             id,
             capacity: options.capacity(policy),
             queue: VecDeque::new(),
+            riders: 0,
             next_seq: 0,
             turns: 0,
             phase,
@@ -160,7 +163,7 @@ impl Feed {
         }
         match self.options.overload {
             Overload::DropOldest => {
-                let oldest = self.queue.pop_front().map(|queued| queued.frame);
+                let oldest = self.dequeue().map(|queued| queued.frame);
                 self.account.receive_and_drop(DropReason::Overload);
                 self.enqueue(frame, seq, now);
                 oldest.map_or(Push::Queued, Push::DroppedOldest)
@@ -172,6 +175,7 @@ impl Feed {
             Overload::Block | Overload::PassThrough => {
                 let oldest = self.queue.iter_mut().find(|queued| queued.infer);
                 let passing = oldest.map(|oldest| oldest.infer = false);
+                self.riders += usize::from(passing.is_some());
                 self.account.receive();
                 self.enqueue(frame, seq, now);
                 passing.map_or(Push::Queued, |()| Push::QueuedPassing)
@@ -202,7 +206,14 @@ impl Feed {
         let cycle = u64::from(self.options.interval) + 1;
         let infer = self.turns % cycle == self.phase % cycle;
         self.turns += 1;
+        self.riders += usize::from(!infer);
         self.queue.push_back(Queued { frame, seq, arrival, infer });
+    }
+
+    fn dequeue(&mut self) -> Option<Queued> {
+        let queued = self.queue.pop_front()?;
+        self.riders -= usize::from(!queued.infer);
+        Some(queued)
     }
 
     /// Not waited for any more; what is queued still goes.
@@ -232,12 +243,23 @@ impl Feed {
 
     pub(super) fn clear(&mut self, reason: DropReason) -> Vec<FrameId> {
         self.account.drop_queued(reason);
+        self.riders = 0;
         self.queue.drain(..).map(|queued| queued.frame).collect()
     }
 
     /// Whether a batch may wait for its next frame.
     pub(super) fn is_waited_for(&self) -> bool {
-        self.active && self.queue.is_empty() && self.account.credit() > 0
+        self.is_waited_for_with(self.account.credit())
+    }
+
+    /// The same, if that is its credit.
+    pub(super) fn is_waited_for_with(&self, credit: usize) -> bool {
+        self.active && self.queue.is_empty() && credit > 0
+    }
+
+    /// When its next frame may come; `None` if nobody can tell.
+    pub(super) fn next_expected(&self) -> Option<Monotonic> {
+        self.rhythm.next()
     }
 
     /// Whether a batch that closes by `deadline` waits for its next frame: only if that is expected by then.
@@ -245,9 +267,9 @@ impl Feed {
         self.is_waited_for() && self.rhythm.next().is_none_or(|next| next <= deadline)
     }
 
-    /// Whether it is active and has frames, but no credit, and a ready batch is held for it.
-    pub(super) fn is_short_of_credit(&mut self) -> bool {
-        if self.account.credit() > 0 {
+    /// Whether it is active and has frames, but no `credit`, and a ready batch is held for it.
+    pub(super) fn is_short_of_credit(&mut self, credit: usize) -> bool {
+        if credit > 0 {
             self.credit_given_up = false;
             return false;
         }
@@ -264,9 +286,8 @@ impl Feed {
         self.active = false;
     }
 
-    /// Whether it holds frames and more may come.
-    pub(super) fn holds_frames_and_runs(&self) -> bool {
-        !self.queue.is_empty() && !self.ended
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended
     }
 
     /// Arrival of its oldest frame.
@@ -274,8 +295,17 @@ impl Feed {
         self.queue.front().map(|queued| queued.arrival)
     }
 
-    pub(super) fn has_credit(&self) -> bool {
-        self.account.credit() > 0
+    /// Frames that may be chosen.
+    pub(super) fn credit(&self) -> usize {
+        self.account.credit()
+    }
+
+    /// Frames to infer that `credit` allows, at most `max_frames`.
+    pub(super) fn ready(&self, credit: usize, max_frames: usize) -> usize {
+        if self.riders == 0 {
+            return self.queue.len().min(credit).min(max_frames);
+        }
+        self.queue.iter().take(credit).filter(|queued| queued.infer).take(max_frames).count()
     }
 
     /// What it can give now, if the feeds served last are at `turn`; nothing without a frame or without credit.
@@ -292,7 +322,7 @@ impl Feed {
             place,
             worth: self.rhythm.pace.turn(self.options.overload == Overload::Block, self.options.interval),
             credit,
-            ready: self.queue.iter().take(credit).filter(|queued| queued.infer).take(max_frames).count(),
+            ready: self.ready(credit, max_frames),
             granted: 0,
             rides: !oldest.infer,
         })
@@ -312,7 +342,7 @@ impl Feed {
                 break;
             }
             granted -= usize::from(infer);
-            self.queue.pop_front();
+            self.dequeue();
             let ticket = Ticket::new(&self.account, epoch);
             frames.push(Chosen { feed: self.id, frame, infer, seq, epoch, arrival, ticket });
         }

@@ -8,10 +8,10 @@ use super::answers::{Batch, Chosen, FeedError, Poll, Push, UnknownFeed};
 use super::feed::{Feed, Offer};
 use super::ledger::{Account, DropReason, Ledger, Waker};
 use super::metrics::{FeedSnapshot, Metrics, Snapshot};
+use super::survey::Survey;
 use super::sync::Arc;
 use super::{BatchId, CloseReason, FeedId, FeedOptions, FrameId, Policy, PolicyError};
 use crate::time::Monotonic;
-use std::time::Duration;
 
 /// Forms batches of the frames of many feeds.
 ///
@@ -40,30 +40,14 @@ pub struct Former {
     leaving: Vec<Arc<Account>>,
     /// The sum over the removed feeds whose every frame has met its end.
     gone: Ledger,
+    /// Kept between polls only for its memory: when the feeds that are waited for are expected to push.
+    expected: Vec<Option<Monotonic>>,
     /// Kept between polls only for its memory: feeds with a frame to infer, then those that go too.
     offers: Vec<Offer>,
     /// Kept between polls only for its memory: feeds that can give frames that ride along, and no other.
     riders: Vec<Offer>,
     /// Kept only for its memory: the list of the next batch.
     spare: Vec<Chosen>,
-}
-
-/// What the feeds come to at one poll, besides the offers.
-struct Survey {
-    /// Arrival of the oldest frame that can be chosen.
-    oldest: Option<Monotonic>,
-    /// Frames to infer that could be chosen if there were no limit to the batch.
-    ready: usize,
-    /// Active feeds with credit that have nothing queued, and may have before the deadline.
-    awaited: usize,
-    /// Active feeds that have frames and no credit, and have not been given up on.
-    short: usize,
-    /// When the first frame is due that has no credit and is not overdue.
-    next_due: Option<Monotonic>,
-    /// Whether a frame that has no credit is overdue.
-    overdue: bool,
-    /// Whether all frames, with or without credit, belong to feeds that have ended.
-    only_ended: bool,
 }
 
 impl Former {
@@ -87,6 +71,7 @@ impl Former {
             metrics: Metrics::default(),
             leaving: Vec::new(),
             gone: Ledger::default(),
+            expected: Vec::new(),
             offers: Vec::new(),
             riders: Vec::new(),
             spare: Vec::new(),
@@ -189,7 +174,7 @@ impl Former {
         let feed = self.feed_mut(feed)?;
         let was_empty = feed.oldest().is_none();
         let push = feed.push(frame, now);
-        let has_credit = feed.has_credit();
+        let has_credit = feed.credit() > 0;
         if push == Push::WouldBlock {
             return Ok(push);
         }
@@ -309,7 +294,7 @@ impl Former {
     /// What to do at `now`; and how many more frames must become choosable before that may change, unless every feed
     /// that is waited for has pushed.
     fn look(&mut self, now: Monotonic) -> (Poll, usize) {
-        let survey = self.survey(now);
+        let survey = Survey::of(&mut self.feeds, &self.policy, now, &mut self.expected);
         self.awaited = survey.awaited;
         let Some(oldest) = survey.oldest else {
             return (Poll::Idle, 1);
@@ -338,7 +323,7 @@ impl Former {
             return Some(until);
         }
         for feed in &mut self.feeds {
-            if feed.is_short_of_credit() {
+            if feed.is_short_of_credit(feed.credit()) {
                 feed.give_up_credit();
             }
         }
@@ -375,40 +360,16 @@ impl Former {
         }
     }
 
-    /// Collects what every feed can give. Credit is read once per feed, as other threads may raise it
-    /// meanwhile.
-    fn survey(&mut self, now: Monotonic) -> Survey {
+    /// Collects what every feed can give, for a batch that closes now.
+    fn collect_offers(&mut self) {
         self.offers.clear();
         self.riders.clear();
-        let mut survey = Survey {
-            oldest: None,
-            ready: 0,
-            awaited: 0,
-            short: 0,
-            next_due: None,
-            overdue: false,
-            only_ended: true,
-        };
-        for (place, feed) in self.feeds.iter_mut().enumerate() {
-            survey.short += usize::from(feed.is_short_of_credit());
-            survey.only_ended &= !feed.holds_frames_and_runs();
-            let Some(offer) = feed.offer(place, self.policy.max_frames_per_feed, self.turn) else {
-                survey.note_due(feed.oldest(), now, self.policy.max_latency);
-                continue;
-            };
-            survey.oldest = Some(survey.oldest.map_or(offer.arrival, |oldest| oldest.min(offer.arrival)));
-            survey.ready = survey.ready.saturating_add(offer.ready);
-            if offer.ready > 0 {
-                self.offers.push(offer);
-            } else {
-                self.riders.push(offer);
+        for (place, feed) in self.feeds.iter().enumerate() {
+            if let Some(offer) = feed.offer(place, self.policy.max_frames_per_feed, self.turn) {
+                let list = if offer.ready > 0 { &mut self.offers } else { &mut self.riders };
+                list.push(offer);
             }
         }
-        if let Some(oldest) = survey.oldest {
-            let deadline = oldest.saturating_add(self.policy.max_latency);
-            survey.awaited = self.feeds.iter().filter(|feed| feed.is_waited_for_until(deadline)).count();
-        }
-        survey
     }
 
     /// Why a batch closes now, given that some frame can be chosen.
@@ -437,6 +398,7 @@ impl Former {
         self.flush_ended_wait = false;
         let id = self.next_batch;
         self.next_batch += 1;
+        self.collect_offers();
         self.rank_offers();
         grant(&mut self.offers, self.policy.max_batch_size);
         let mut frames = std::mem::take(&mut self.spare);
@@ -465,18 +427,6 @@ impl Former {
         }
         self.offers.append(&mut self.riders);
         self.offers.sort_unstable();
-    }
-}
-
-impl Survey {
-    /// A feed without credit has an oldest frame that arrived at `arrival`, if it has any.
-    fn note_due(&mut self, arrival: Option<Monotonic>, now: Monotonic, max_latency: Duration) {
-        let Some(due) = arrival.map(|arrival| arrival.saturating_add(max_latency)) else { return };
-        if due <= now {
-            self.overdue = true;
-        } else {
-            self.next_due = Some(self.next_due.map_or(due, |next| next.min(due)));
-        }
     }
 }
 

@@ -95,6 +95,7 @@ mod ledger;
 mod metrics;
 mod policy;
 mod share;
+mod survey;
 mod sync;
 mod ticket;
 

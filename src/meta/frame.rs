@@ -6,8 +6,9 @@
 
 use super::text::without_nul;
 use crate::output::{FrameFacts, Status, WallTimeSource};
+use glib::Quark;
 use gst::meta::CustomMeta;
-use std::sync::OnceLock;
+use std::sync::{LazyLock, OnceLock};
 
 /// Name of the meta.
 pub const NAME: &str = "nv-frame";
@@ -83,63 +84,133 @@ pub fn reference_wall_micros(buffer: &gst::BufferRef) -> Option<u64> {
     })
 }
 
+/// The fields, so that a name is looked up once and not for every frame.
+struct Fields {
+    feed_id: Quark,
+    feed: Quark,
+    seq: Quark,
+    session: Quark,
+    status: Quark,
+    error: Quark,
+    batch_id: Quark,
+    batch_size: Quark,
+    batch_slot: Quark,
+    close_reason: Quark,
+    model: Quark,
+    provider: Quark,
+    arrival: Quark,
+    batched: Quark,
+    inference_start: Quark,
+    inference_end: Quark,
+    delivered: Quark,
+    wall_time_us: Quark,
+    wall_time_source: Quark,
+}
+
+static FIELDS: LazyLock<Fields> = LazyLock::new(|| Fields {
+    feed_id: Quark::from_str("feed-id"),
+    feed: Quark::from_str("feed"),
+    seq: Quark::from_str("seq"),
+    session: Quark::from_str("session"),
+    status: Quark::from_str("status"),
+    error: Quark::from_str("error"),
+    batch_id: Quark::from_str("batch-id"),
+    batch_size: Quark::from_str("batch-size"),
+    batch_slot: Quark::from_str("batch-slot"),
+    close_reason: Quark::from_str("close-reason"),
+    model: Quark::from_str("model"),
+    provider: Quark::from_str("provider"),
+    arrival: Quark::from_str("arrival"),
+    batched: Quark::from_str("batched"),
+    inference_start: Quark::from_str("inference-start"),
+    inference_end: Quark::from_str("inference-end"),
+    delivered: Quark::from_str("delivered"),
+    wall_time_us: Quark::from_str("wall-time-us"),
+    wall_time_source: Quark::from_str("wall-time-source"),
+});
+
+#[expect(deprecated, reason = "what replaces it is not in the oldest GStreamer there is to be run with")]
+fn set(structure: &mut gst::StructureRef, field: Quark, value: impl Into<glib::Value> + Send) {
+    structure.set_by_quark(field, value);
+}
+
+#[expect(deprecated, reason = "see `set`")]
+fn get<'a, T: glib::value::FromValue<'a>>(structure: &'a gst::StructureRef, field: Quark) -> Option<T> {
+    structure.get_by_quark(field).ok()
+}
+
+#[expect(deprecated, reason = "see `set`")]
+fn has(structure: &gst::StructureRef, field: Quark) -> bool {
+    structure.has_field_by_quark(field)
+}
+
 fn fill<T: AsRef<str>>(structure: &mut gst::StructureRef, facts: &FrameFacts<T>) {
-    // Zero means "did not happen", so a time at the very origin moves by a nanosecond.
-    let time = |time: Option<u64>| time.map_or(0, |nanos| nanos.max(1));
-    let mut text = |field: &str, text: &str| structure.set(field, &*without_nul(text));
-    text("feed-id", facts.feed_id.as_ref());
-    text("status", facts.status.as_str());
-    text("close-reason", facts.close_reason.as_ref());
-    text("model", facts.model.as_ref());
-    text("provider", facts.provider.as_ref());
-    text("wall-time-source", facts.wall_time_source.as_str());
-    structure.set("feed", facts.feed);
-    structure.set("seq", facts.seq);
-    structure.set("session", facts.session);
-    if structure.has_field("error") {
+    let fields = &*FIELDS;
+    let mut text = |field: Quark, text: &str| set(structure, field, &*without_nul(text));
+    text(fields.feed_id, facts.feed_id.as_ref());
+    text(fields.status, facts.status.as_str());
+    text(fields.close_reason, facts.close_reason.as_ref());
+    text(fields.model, facts.model.as_ref());
+    text(fields.provider, facts.provider.as_ref());
+    text(fields.wall_time_source, facts.wall_time_source.as_str());
+    if let Some(error) = &facts.error {
+        text(fields.error, error.as_ref());
+    } else if has(structure, fields.error) {
         structure.remove_field("error");
     }
-    structure
-        .set_if_some("error", facts.error.as_ref().map(|error| without_nul(error.as_ref()).into_owned()));
-    structure.set("batch-id", facts.batch_id);
-    structure.set("batch-size", facts.batch_size);
-    structure.set("batch-slot", facts.batch_slot);
-    structure.set("arrival", time(facts.arrival));
-    structure.set("batched", time(facts.batched));
-    structure.set("inference-start", time(facts.inference_start));
-    structure.set("inference-end", time(facts.inference_end));
-    structure.set("delivered", time(facts.delivered));
-    structure.set("wall-time-us", time(facts.wall_time_us));
+    let numbers = [
+        (fields.feed, facts.feed),
+        (fields.session, facts.session),
+        (fields.batch_size, facts.batch_size),
+        (fields.batch_slot, facts.batch_slot),
+    ];
+    numbers.into_iter().for_each(|(field, number)| set(structure, field, number));
+    // Zero means "did not happen", so a time at the very origin moves by a nanosecond.
+    let time = |time: Option<u64>| time.map_or(0, |nanos| nanos.max(1));
+    let numbers = [
+        (fields.seq, facts.seq),
+        (fields.batch_id, facts.batch_id),
+        (fields.arrival, time(facts.arrival)),
+        (fields.batched, time(facts.batched)),
+        (fields.inference_start, time(facts.inference_start)),
+        (fields.inference_end, time(facts.inference_end)),
+        (fields.delivered, time(facts.delivered)),
+        (fields.wall_time_us, time(facts.wall_time_us)),
+    ];
+    numbers.into_iter().for_each(|(field, number)| set(structure, field, number));
 }
 
 fn parse<'a, T: From<&'a str>>(structure: &'a gst::StructureRef) -> FrameFacts<T> {
-    let borrowed = |field: &str| structure.get::<&'a str>(field);
-    let plain = |field: &str| borrowed(field).unwrap_or_default();
-    let text = |field: &str| T::from(plain(field));
-    let small = |field: &str| structure.get::<u32>(field).unwrap_or_default();
-    let large = |field: &str| structure.get::<u64>(field).unwrap_or_default();
-    let time = |field: &str| Some(large(field)).filter(|nanos| *nanos != 0);
+    let fields = &*FIELDS;
+    // Asked first: an error that a field is missing is allocated, and nearly every frame lacks one.
+    let borrowed = |field: Quark| {
+        has(structure, field).then(|| get::<Option<&'a str>>(structure, field)).flatten().flatten()
+    };
+    let plain = |field: Quark| borrowed(field).unwrap_or_default();
+    let text = |field: Quark| T::from(plain(field));
+    let small = |field: Quark| get::<u32>(structure, field).unwrap_or_default();
+    let large = |field: Quark| get::<u64>(structure, field).unwrap_or_default();
+    let time = |field: Quark| Some(large(field)).filter(|nanos| *nanos != 0);
     FrameFacts {
-        feed_id: text("feed-id"),
-        feed: small("feed"),
-        seq: large("seq"),
-        session: small("session"),
-        status: Status::parse(plain("status")).unwrap_or_default(),
-        // Asked first: an error that a field is missing is allocated, and nearly every frame lacks this one.
-        error: structure.has_field("error").then(|| borrowed("error").ok().map(T::from)).flatten(),
-        batch_id: large("batch-id"),
-        batch_size: small("batch-size"),
-        batch_slot: small("batch-slot"),
-        close_reason: text("close-reason"),
-        model: text("model"),
-        provider: text("provider"),
-        arrival: time("arrival"),
-        batched: time("batched"),
-        inference_start: time("inference-start"),
-        inference_end: time("inference-end"),
-        delivered: time("delivered"),
-        wall_time_us: time("wall-time-us"),
-        wall_time_source: WallTimeSource::parse(plain("wall-time-source")).unwrap_or_default(),
+        feed_id: text(fields.feed_id),
+        feed: small(fields.feed),
+        seq: large(fields.seq),
+        session: small(fields.session),
+        status: Status::parse(plain(fields.status)).unwrap_or_default(),
+        error: borrowed(fields.error).map(T::from),
+        batch_id: large(fields.batch_id),
+        batch_size: small(fields.batch_size),
+        batch_slot: small(fields.batch_slot),
+        close_reason: text(fields.close_reason),
+        model: text(fields.model),
+        provider: text(fields.provider),
+        arrival: time(fields.arrival),
+        batched: time(fields.batched),
+        inference_start: time(fields.inference_start),
+        inference_end: time(fields.inference_end),
+        delivered: time(fields.delivered),
+        wall_time_us: time(fields.wall_time_us),
+        wall_time_source: WallTimeSource::parse(plain(fields.wall_time_source)).unwrap_or_default(),
     }
 }
 

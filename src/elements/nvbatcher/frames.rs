@@ -111,8 +111,12 @@ impl NvBatcher {
     /// Asks whether the stream on a pad is live; what cannot be asked is not.
     fn learn_liveness(&self, pad: &super::NvBatcherSinkPad) -> bool {
         let mut query = gst::query::Latency::new();
-        let live = pad.peer_query(&mut query) && query.result().0;
-        self.announce_latency();
+        let found = pad.peer_query(&mut query).then(|| query.result());
+        let live = found.is_some_and(|(live, ..)| live);
+        // All feeds begin at about the same time, and a look at the latency asks all of them.
+        if found.is_some_and(|found| live && !self.latency_covers(found)) {
+            self.announce_latency();
+        }
         live
     }
 

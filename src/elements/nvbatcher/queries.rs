@@ -85,6 +85,18 @@ impl NvBatcher {
         (live, min.saturating_add(waiting), max)
     }
 
+    /// Whether what the pipeline was told holds with a live feed of this latency too.
+    pub(super) fn latency_covers(&self, (_, min, max): Latency) -> bool {
+        let waiting = gst::ClockTime::from_nseconds(lock(&self.settings).max_latency);
+        let Some((live, told_min, told_max)) = *lock(&self.answered_latency) else { return true };
+        let max_fits = match (told_max, max) {
+            (_, None) => true,
+            (None, Some(_)) => false,
+            (Some(told), Some(max)) => told <= max.saturating_add(waiting),
+        };
+        live && min.saturating_add(waiting) <= told_min && max_fits
+    }
+
     /// Tells the pipeline that the latency is not what it was told, if so.
     pub(super) fn announce_latency(&self) {
         let answered = *lock(&self.answered_latency);
