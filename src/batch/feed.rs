@@ -29,6 +29,8 @@ pub(super) struct Feed {
     active: bool,
     ended: bool,
     rhythm: Rhythm,
+    /// It lost a frame by its overload rule, and has had one waiting ever since.
+    behind: bool,
     /// Its credit did not come back in time, and has not since.
     credit_given_up: bool,
     last_served: Option<BatchId>,
@@ -93,12 +95,20 @@ pub(super) struct Offer {
     pub(super) granted: usize,
     /// Whether the oldest frame rides along, and so goes whatever is granted.
     pub(super) rides: bool,
+    /// Whether the feed loses frames.
+    pub(super) behind: bool,
 }
 
 impl Offer {
     /// Where the feed is with the frames granted so far.
     pub(super) fn granted_turn(&self) -> u64 {
         self.turn.saturating_add(self.worth.saturating_mul(self.granted as u64))
+    }
+
+    /// How far others may have moved before they are left out for this one, if it loses frames: two turns of its own,
+    /// so that nothing but a difference in rates leaves them out.
+    pub(super) fn patience(&self) -> u64 {
+        self.turn.saturating_add(self.worth.saturating_mul(2))
     }
 
     /// The batch has no place for its frames to infer.
@@ -126,6 +136,7 @@ impl Feed {
             active: false,
             ended: false,
             rhythm: Rhythm::default(),
+            behind: false,
             credit_given_up: false,
             last_served: None,
             moved: 0,
@@ -161,6 +172,7 @@ impl Feed {
             self.enqueue(frame, seq, now);
             return Push::Queued;
         }
+        self.behind = true;
         match self.options.overload {
             Overload::DropOldest => {
                 let oldest = self.dequeue().map(|queued| queued.frame);
@@ -243,6 +255,7 @@ impl Feed {
 
     pub(super) fn clear(&mut self, reason: DropReason) -> Vec<FrameId> {
         self.account.drop_queued(reason);
+        self.behind = false;
         self.riders = 0;
         self.queue.drain(..).map(|queued| queued.frame).collect()
     }
@@ -308,7 +321,7 @@ impl Feed {
         self.queue.iter().take(credit).filter(|queued| queued.infer).take(max_frames).count()
     }
 
-    /// What it can give now, if the feeds served last are at `turn`; nothing without a frame or without credit.
+    /// What it can give now, if nobody is behind `turn`; nothing without a frame or without credit.
     pub(super) fn offer(&self, place: usize, max_frames: usize, turn: u64) -> Option<Offer> {
         let oldest = self.queue.front()?;
         let credit = self.account.credit();
@@ -325,6 +338,7 @@ impl Feed {
             ready: self.ready(credit, max_frames),
             granted: 0,
             rides: !oldest.infer,
+            behind: self.behind,
         })
     }
 
@@ -348,6 +362,7 @@ impl Feed {
         }
         let count = frames.len() - first;
         let inferred = offer.granted - granted;
+        self.behind &= !self.queue.is_empty();
         self.to_infer += inferred as u64;
         self.rode_along += (count - inferred) as u64;
         if inferred > 0 {

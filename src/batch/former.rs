@@ -24,7 +24,7 @@ pub struct Former {
     /// Feeds with nothing queued that the last poll waited for, but those that pushed since. Never more than are still
     /// waited for.
     awaited: usize,
-    /// Where the feeds served last are with their turns; see [`super::share`].
+    /// Where the feed that had moved least was with its turns, of those in the last batch; see [`super::share`].
     turn: u64,
     /// By id.
     feeds: Vec<Feed>,
@@ -399,21 +399,36 @@ impl Former {
         let id = self.next_batch;
         self.next_batch += 1;
         self.collect_offers();
+        self.leave_out_those_ahead();
         self.rank_offers();
         grant(&mut self.offers, self.policy.max_batch_size);
         let mut frames = std::mem::take(&mut self.spare);
         for offer in &self.offers {
             self.feeds[offer.place].give(offer, id, &mut frames);
-            if offer.granted > 0 {
-                self.turn = self.turn.max(offer.turn);
-            }
         }
+        let served = self.offers.iter().filter(|offer| offer.granted > 0);
+        self.turn = served.map(|offer| offer.turn).min().unwrap_or(self.turn);
         for chosen in &frames {
             self.metrics.formation_wait.record(now.since(chosen.arrival));
         }
         let batch = Batch { id, frames, reason };
         self.metrics.record_batch(reason, batch.frames.len(), batch.size());
         batch
+    }
+
+    /// Passes over feeds that are far ahead of one that loses frames. Where there is an engine for everybody nobody
+    /// loses any.
+    fn leave_out_those_ahead(&mut self) {
+        let behind = self.offers.iter().filter(|offer| offer.behind);
+        let Some(limit) = behind.map(Offer::patience).min() else { return };
+        let riders = &mut self.riders;
+        self.offers.retain(|offer| {
+            let stays = offer.turn <= limit;
+            if !stays && offer.rides {
+                riders.push(offer.without_frames_to_infer());
+            }
+            stays
+        });
     }
 
     /// Leaves in `offers`, in the order they are served, every feed that gives something. Sorts no more

@@ -76,7 +76,7 @@ const MIXED: [u64; 3] = [200, 66, 33];
 #[test]
 fn feeds_of_mixed_rates_lose_the_same_part_at_twice_the_load() {
     for overload in [Overload::DropOldest, Overload::DropNewest] {
-        for (batch, frames) in [(1, 1), (2, 1), (2, 2), (4, 4), (6, 4)] {
+        for (batch, frames) in [(1, 1), (2, 1), (2, 2), (3, 1), (4, 1), (4, 4), (8, 1), (6, 4)] {
             let load = Load { intervals: &MIXED, overload, batch, frames, per_frame: 40 };
             for shares in load.run(20, 2000) {
                 assert!(jain(&shares) >= 0.95, "{overload:?}, {batch}, {frames}: {shares:?}");

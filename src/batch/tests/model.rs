@@ -26,6 +26,8 @@ pub(super) struct Feed {
     /// When its last frames came, since it began or was flushed.
     pub(super) arrivals: Vec<Monotonic>,
     credit_given_up: bool,
+    /// It has lost a frame since its queue was last empty.
+    behind: bool,
     last_served: Option<u64>,
     /// How far its turns have taken it, in nanoseconds.
     moved: u64,
@@ -51,7 +53,7 @@ pub(super) struct Model {
     pub(super) feeds: BTreeMap<FeedId, Feed>,
     added: u64,
     batches: u64,
-    /// How far those served last were before.
+    /// How far the one that had moved least was before, of those served last.
     turn: u64,
     held_since: Option<Monotonic>,
     flush_ended_wait: bool,
@@ -131,6 +133,7 @@ impl Model {
             ended: false,
             arrivals: Vec::new(),
             credit_given_up: false,
+            behind: false,
             last_served: None,
             moved: 0,
             epoch: 0,
@@ -161,6 +164,7 @@ impl Model {
             Overload::DropOldest => Push::DroppedOldest(FrameId(feed.queue.remove(0).key)),
         };
         self.flush_ended_wait = false;
+        feed.behind |= full;
         feed.active = true;
         feed.ended = false;
         feed.arrivals.push(now);
@@ -186,6 +190,7 @@ impl Model {
         feed.ended = false;
         feed.arrivals.clear();
         feed.epoch += 1;
+        feed.behind = false;
         let keys: Vec<u64> = feed.queue.drain(..).map(|frame| frame.key).collect();
         feed.count("flushed", keys.len());
         if waited_for && !self.feeds.values().any(|feed| feed.waited_for(&policy)) {
@@ -206,8 +211,18 @@ impl Model {
         ids
     }
 
+    /// Whether a feed is left out because one that loses frames, and could give one, is far behind it.
+    fn is_ahead(&self, id: FeedId) -> bool {
+        let turn = |feed: &Feed| feed.moved.max(self.turn);
+        let gives = |feed: &&Feed| {
+            feed.behind && feed.queue.iter().take(feed.credit(&self.policy)).any(|frame| frame.infer)
+        };
+        let limits = self.feeds.values().filter(gives).map(|feed| turn(feed) + 2 * feed.worth());
+        limits.min().is_some_and(|limit| turn(&self.feeds[&id]) > limit)
+    }
+
     /// How many frames each feed gives, in the order they are served.
-    fn choice(&self) -> Vec<(FeedId, usize)> {
+    fn choice(&self, leaves_out: bool) -> Vec<(FeedId, usize)> {
         let mut choice: Vec<(FeedId, usize)> = self.ranking().into_iter().map(|id| (id, 0)).collect();
         let next = |id: FeedId, given: usize| {
             let feed = &self.feeds[&id];
@@ -224,7 +239,9 @@ impl Model {
                 }
             }
             let may = |id: FeedId, given: usize| {
-                next(id, given).is_some() && inferred(id, given) < self.policy.max_frames_per_feed
+                next(id, given).is_some()
+                    && !(leaves_out && self.is_ahead(id))
+                    && inferred(id, given) < self.policy.max_frames_per_feed
             };
             let moved = |id: FeedId, given: usize| {
                 let feed = &self.feeds[&id];
@@ -279,15 +296,16 @@ impl Model {
     fn expect_without_grace(&self, now: Monotonic) -> Expected {
         let oldest = self.feeds.values().filter_map(|feed| feed.oldest_choosable(&self.policy)).min();
         let Some(oldest) = oldest else { return Expected::Idle };
-        let frames: Vec<(FeedId, u32, Frame)> = self
-            .choice()
-            .into_iter()
-            .flat_map(|(id, given)| {
+        let given = |leaves_out: bool| -> Vec<(FeedId, u32, Frame)> {
+            let of_feed = |(id, given): (FeedId, usize)| {
                 let feed = &self.feeds[&id];
                 feed.queue[..given].iter().map(move |frame| (id, feed.epoch, *frame))
-            })
-            .collect();
-        let size = frames.iter().filter(|(_, _, frame)| frame.infer).count();
+            };
+            self.choice(leaves_out).into_iter().flat_map(of_feed).collect()
+        };
+        // Who is left out counts for the reason all the same.
+        let size = given(false).iter().filter(|(_, _, frame)| frame.infer).count();
+        let frames = given(true);
         let running = self.feeds.values().any(|feed| !feed.ended && !feed.queue.is_empty());
         let deadline = oldest.saturating_add(self.policy.max_latency);
         let waits = |feed: &Feed| feed.waited_for(&self.policy) && feed.expected_by(deadline);
@@ -328,16 +346,17 @@ impl Model {
         }
         let inferred =
             |id: FeedId| frames.iter().filter(|(of, _, frame)| *of == id && frame.infer).count() as u64;
-        let mut turn = self.turn;
+        let mut least = None;
         for (id, feed) in &mut self.feeds {
             let count = inferred(*id);
+            feed.behind &= !feed.queue.is_empty();
             if count > 0 {
                 let start = feed.moved.max(self.turn);
                 feed.moved = start + count * feed.worth();
-                turn = turn.max(start);
+                least = Some(least.map_or(start, |least: u64| least.min(start)));
             }
         }
-        self.turn = turn;
+        self.turn = least.unwrap_or(self.turn);
         self.batches += 1;
     }
 }
