@@ -68,10 +68,13 @@
 //! so does one that has just begun. A feed that had nothing to give goes on from where the others are.
 //!
 //! Turn by turn they give up to [`Policy::max_frames_per_feed`] frames to infer each and
-//! [`Policy::max_batch_size`] together; a batch with room leaves no frame out, so a batch that is larger than the feeds are
-//! many, with one frame each, knows no turns. A turn is worth 10 to 320 ms, so a feed that always has a frame ready
-//! is served at least once in ⌈33 · feeds / `max_batch_size`⌉ batches, and in ⌈feeds / `max_batch_size`⌉ if
-//! they are alike, whatever the others push.
+//! [`Policy::max_batch_size`] together. A batch with room takes every feed that is ready, but for those that are more
+//! than two turns ahead of one that loses frames: an engine that is too slow is not spent on those who lose none. Who
+//! wants larger batches then raises [`Policy::max_frames_per_feed`].
+//!
+//! A turn is worth 10 to 320 ms, so a feed that always has a frame ready is served at least once in
+//! ⌈35 · feeds / `max_batch_size`⌉ batches, and in ⌈feeds / `max_batch_size`⌉ if all are alike, whatever the others
+//! push.
 //!
 //! Some frames *ride along*: they travel in their place but are not inferred, because of
 //! [`FeedOptions::interval`] or [`Overload::PassThrough`]. They need credit like any frame, do not count
