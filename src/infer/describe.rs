@@ -3,7 +3,7 @@
 //! Pure: the signature and the metadata come as values, so every refusal is tested without a runtime.
 
 use super::error::InferError;
-use super::model::{Batch, ChannelOrder, ElementType, Layout, ModelDescription, OutputDescription};
+use super::model::{Batch, ChannelOrder, ElementType, Layout, ModelDescription, Opened, OutputDescription};
 use super::sidecar::{InputSection, Sidecar};
 use super::tensor;
 use crate::vision::Size;
@@ -92,6 +92,7 @@ pub(super) fn describe(
         iou_threshold: sidecar.output.iou_threshold,
         provider: context.provider,
         runtime_version: context.runtime_version,
+        opened: Opened::default(),
     })
 }
 

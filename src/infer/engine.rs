@@ -8,6 +8,7 @@ use super::provider::Provider;
 use super::registry::Registry;
 use super::session;
 use super::tensor::{self, Input};
+use super::tuning::Tuning;
 use super::worker::{
     self, Answer, EngineStats, Hold, Holding, Job, Loaded, Purpose, Reply, Shared, Unanswered, Worker,
 };
@@ -50,6 +51,11 @@ pub struct EngineOptions {
     pub device_id: u32,
     /// Threads within one operator; 0 for as many as affinity and quota allow.
     pub threads: u32,
+    /// What else changes the session.
+    pub tuning: Tuning,
+    /// A folder to keep optimised graphs, and what providers build, in; `None` keeps nothing. Not part of what makes
+    /// two engines different: it changes how one is loaded, not what it does.
+    pub cache_dir: Option<PathBuf>,
     /// How long loading, and then warming up, may take.
     pub startup_timeout: Duration,
 }
@@ -66,6 +72,8 @@ impl EngineOptions {
             provider: Provider::Cpu,
             device_id: 0,
             threads: 0,
+            tuning: Tuning::default(),
+            cache_dir: None,
             startup_timeout: Duration::from_secs(30),
         }
     }
@@ -231,12 +239,12 @@ impl Engine {
         self.model.row_len
     }
 
-    /// The most frames one batch may have, if the model sets a limit.
+    /// The most frames one batch may have, if the model, or what was built for it, sets a limit.
     #[must_use]
     pub const fn max_batch(&self) -> Option<usize> {
         match self.model.batch {
             Batch::Fixed(fixed) => Some(fixed),
-            Batch::Dynamic => None,
+            Batch::Dynamic => self.model.opened.limit,
         }
     }
 

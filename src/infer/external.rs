@@ -7,9 +7,10 @@
 //! Not checked: anything else about the graph. Hard links cannot be told from files.
 
 use super::sidecar::inside;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufReader, Read as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Deeper graphs than this are an attack on the stack.
 const MAX_DEPTH: usize = 64;
@@ -56,21 +57,22 @@ pub(super) enum Fault {
     Outside(String),
 }
 
-/// Walks the model at `path`.
+/// Walks the model at `path`, and returns the files that hold its weights beside it.
 ///
 /// # Errors
 ///
 /// [`Fault`], see there.
-pub(super) fn check(path: &Path) -> Result<(), Fault> {
+pub(super) fn check(path: &Path) -> Result<Vec<PathBuf>, Fault> {
     let unreadable = |error: std::io::Error| Fault::Unreadable(error.to_string());
     let file = File::open(path).map_err(unreadable)?;
     let len = file.metadata().map_err(unreadable)?.len();
-    let mut walk = Walk { model: path, reader: BufReader::new(file), at: 0, graphs: 0 };
+    let mut walk =
+        Walk { model: path, reader: BufReader::new(file), at: 0, graphs: 0, files: BTreeSet::new() };
     walk.message(Message::Model, len, 0)?;
     if walk.graphs == 0 {
         return Err(Fault::Unreadable(format!("expected an ONNX model, found {len} bytes without a graph")));
     }
-    Ok(())
+    Ok(walk.files.into_iter().collect())
 }
 
 struct Walk<'a> {
@@ -78,6 +80,7 @@ struct Walk<'a> {
     reader: BufReader<File>,
     at: u64,
     graphs: u64,
+    files: BTreeSet<PathBuf>,
 }
 
 impl Walk<'_> {
@@ -121,9 +124,10 @@ impl Walk<'_> {
         self.at += len;
         let Some(location) = location(&entry) else { return Ok(()) };
         let location = String::from_utf8_lossy(location).into_owned();
-        inside(self.model, Path::new(&location))
-            .map(drop)
-            .map_err(|detail| Fault::Outside(format!("external data of the model: {detail}")))
+        let file = inside(self.model, Path::new(&location))
+            .map_err(|detail| Fault::Outside(format!("external data of the model: {detail}")))?;
+        self.files.insert(file);
+        Ok(())
     }
 
     fn varint(&mut self, end: u64) -> Result<u64, Fault> {
@@ -193,11 +197,11 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn data(name: &str) -> std::path::PathBuf {
+    fn data(name: &str) -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)
     }
 
-    fn check_bytes(bytes: &[u8]) -> Result<(), Fault> {
+    fn check_bytes(bytes: &[u8]) -> Result<Vec<PathBuf>, Fault> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("m.onnx");
         std::fs::write(&path, bytes).unwrap();
@@ -207,7 +211,7 @@ mod tests {
     #[test]
     fn whole_models_pass() {
         for name in ["brightest", "slow_1ms", "identity", "many_boxes", "u8_nhwc"] {
-            assert_eq!(check(&data(&format!("{name}.onnx"))), Ok(()), "{name}");
+            assert_eq!(check(&data(&format!("{name}.onnx"))), Ok(Vec::new()), "{name}");
         }
     }
 

@@ -3,7 +3,7 @@
 use super::engine::Engine;
 use super::error::InferError;
 use super::interrupt::Interrupt;
-use super::model::{Batch, ChannelOrder, ElementType, Layout, ModelDescription};
+use super::model::{Batch, ChannelOrder, ElementType, Layout, ModelDescription, Opened};
 use super::tensor::{Input, InputData, OutputTensor, Outputs};
 use super::worker::{Backend, Loaded, Purpose};
 use crate::vision::Size;
@@ -66,6 +66,7 @@ pub(super) fn model(batch: Batch) -> ModelDescription {
         iou_threshold: None,
         provider: "cpu".to_owned(),
         runtime_version: "0.0.0".to_owned(),
+        opened: Opened::default(),
     }
 }
 

@@ -4,6 +4,7 @@ use super::engine::EngineOptions;
 use super::error::InferError;
 use super::provider::Provider;
 use super::sidecar;
+use super::tuning::Tuning;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -44,6 +45,7 @@ pub(super) struct EngineKey {
     provider: Provider,
     device_id: u32,
     threads: usize,
+    tuning: Tuning,
 }
 
 impl EngineKey {
@@ -64,6 +66,7 @@ impl EngineKey {
             let detail = format!("threads: expected 0 (automatic) to {MAX_THREADS}, found {found}");
             return Err(InferError::Settings { detail });
         }
+        options.tuning.check(options.provider)?;
         let labels = options.labels.as_deref().map(|path| {
             let metadata = path.metadata().map_err(|error| InferError::Sidecar {
                 path: path.to_path_buf(),
@@ -83,6 +86,7 @@ impl EngineKey {
             provider: options.provider,
             device_id: options.device_id,
             threads: threads(options.threads),
+            tuning: options.tuning.for_provider(options.provider),
         })
     }
 }

@@ -40,6 +40,8 @@
 //! panic; panics below it (in `ort`) are caught on the worker. ONNX Runtime itself is C++ that reads the
 //! model: a model is trusted as far as the runtime's own checks go.
 
+pub mod buckets;
+pub mod cache;
 pub mod engine;
 pub mod error;
 pub mod interrupt;
@@ -48,12 +50,16 @@ pub mod model;
 pub mod provider;
 pub mod sidecar;
 pub mod tensor;
+pub mod tuning;
 pub mod worker;
 
+mod bound;
 mod describe;
 mod elf;
 mod external;
 mod identity;
+mod opening;
+mod placement;
 mod registry;
 mod session;
 
@@ -62,15 +68,17 @@ mod fake;
 #[cfg(any(test, feature = "testing"))]
 pub mod script;
 
+pub use cache::CacheUse;
 pub use engine::{Engine, EngineOptions, Pending, SubmitError, engines};
 pub use error::{ErrorKind, InferError};
 pub use interrupt::Interrupt;
 pub use library::version as runtime_version;
-pub use model::{Batch, ChannelOrder, ElementType, Layout, ModelDescription, OutputDescription};
+pub use model::{Batch, ChannelOrder, ElementType, Layout, ModelDescription, Opened, OutputDescription};
 pub use provider::Provider;
 #[cfg(feature = "plugin")]
 pub(crate) use registry::Registry;
 pub use tensor::{Input, InputData, MAX_TENSOR_BYTES, OutputTensor, Outputs};
+pub use tuning::{ConvSearch, Optimization, Precision, Tuning};
 #[cfg(feature = "plugin")]
 pub(crate) use worker::detach;
 pub use worker::{EngineStats, Hold, Reply, Unanswered, detached_threads};

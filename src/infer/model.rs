@@ -1,5 +1,6 @@
 //! What the elements need to know about a model, in plain values.
 
+use super::cache::CacheUse;
 use crate::vision::Size;
 pub use crate::vision::preprocess::{ChannelOrder, Layout};
 use crate::vision::preprocess::{InputSpec, Normalize};
@@ -102,9 +103,32 @@ pub struct ModelDescription {
     pub provider: String,
     /// The version of ONNX Runtime that runs it.
     pub runtime_version: String,
+    /// How it was opened.
+    pub opened: Opened,
+}
+
+/// What came of opening a model.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Opened {
+    /// Most rows of a batch, if what was built for the model sets a limit that the model itself does not.
+    pub limit: Option<usize>,
+    /// How many nodes of the graph ran on which provider, the busiest first; empty for the CPU alone, and where the
+    /// runtime does not tell.
+    pub placement: Vec<(String, u32)>,
+    /// What became of the cache.
+    pub cache: CacheUse,
 }
 
 impl ModelDescription {
+    /// What runs the model, with how many of its nodes each provider runs: `cuda 118, cpu 4`; just the provider where
+    /// that is not known.
+    #[must_use]
+    pub fn providers(&self) -> String {
+        let parts: Vec<_> =
+            self.opened.placement.iter().map(|(provider, nodes)| format!("{provider} {nodes}")).collect();
+        if parts.is_empty() { self.provider.clone() } else { parts.join(", ") }
+    }
+
     /// The image the model takes, as pre-processing wants it.
     #[must_use]
     pub const fn input_spec(&self) -> InputSpec {

@@ -10,7 +10,7 @@
 //! here reads a clock: a run that is to be late is parked behind a [`Gate`] until its test opens it.
 
 use super::error::InferError;
-use super::model::{Batch, ChannelOrder, ElementType, Layout, ModelDescription, OutputDescription};
+use super::model::{Batch, ChannelOrder, ElementType, Layout, ModelDescription, Opened, OutputDescription};
 use super::tensor::{Input, InputData, OutputTensor, Outputs};
 use super::worker::{Backend, Loaded, Purpose};
 use crate::vision::Size;
@@ -299,6 +299,7 @@ fn describe(name: String, options: ScriptOptions) -> ModelDescription {
         iou_threshold: None,
         provider: "cpu".to_owned(),
         runtime_version: "script".to_owned(),
+        opened: Opened::default(),
     }
 }
 

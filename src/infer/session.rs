@@ -3,22 +3,26 @@
 //! Everything here runs on an engine's worker. Results are copied out of the session before the run
 //! returns: a value of `ort` keeps the session alive, and the next run may overwrite it.
 
+use super::bound::{Bindings, HostMemory};
 use super::describe::{Context, InputSpec, Signature, describe};
 use super::engine::EngineOptions;
 use super::error::InferError;
 use super::external::{self, Fault};
-use super::identity;
 use super::library::{self, LibraryRequest, Runtime};
-use super::model::{ElementType, Layout, ModelDescription, OutputDescription};
+use super::model::{Batch, ElementType, Layout, ModelDescription, OutputDescription};
+use super::opening::{How, open_engine};
+use super::placement::{self, ProfileFolder};
+use super::provider::{Profile, Provider};
 use super::sidecar::{Sidecar, read_labels};
-use super::tensor::{Input, InputData, MAX_TENSOR_BYTES, OutputTensor, Outputs};
+use super::tensor::{Input, InputData, MAX_TENSOR_BYTES, OutputTensor, Outputs, Pool};
+use super::tuning::Optimization;
 use super::worker::{Backend, Loaded, Purpose};
 use half::f16;
-use ort::logging::LogLevel;
-use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
-use ort::session::{Session, SessionInputValue};
+use ort::session::{Session, SessionInputValue, SessionOutputs};
 use ort::value::{DynValue, Outlet, PrimitiveTensorElementType, TensorElementType, TensorRef, ValueType};
 use std::path::Path;
+
+pub(super) use super::opening::open;
 
 /// Loads the model that `options` name.
 ///
@@ -27,7 +31,7 @@ use std::path::Path;
 /// Whatever of [`InferError`] is in the way.
 pub(super) fn load(options: &EngineOptions) -> Result<Loaded, InferError> {
     let path = options.model.as_path();
-    external::check(path).map_err(|fault| match fault {
+    let weights = external::check(path).map_err(|fault| match fault {
         Fault::Unreadable(detail) => InferError::ModelUnreadable { path: path.to_path_buf(), detail },
         Fault::Outside(detail) => InferError::ModelUnsupported { detail },
     })?;
@@ -36,58 +40,82 @@ pub(super) fn load(options: &EngineOptions) -> Result<Loaded, InferError> {
     let request =
         LibraryRequest { explicit: options.library.as_deref(), beside: options.library_beside.as_deref() };
     let runtime = library::runtime(request)?;
-    let session = open(runtime, options)?;
+    // Before anything is read or built for it.
+    options.provider.check()?;
     let context = Context {
         name: path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default(),
         labels,
         provider: options.provider.name().to_owned(),
         runtime_version: runtime.version().to_owned(),
     };
-    let model = describe(signature(&session), sidecar, context)?;
-    let backend = OrtBackend { session, shape: row_shape(&model) };
-    Ok((model, Box::new(backend)))
-}
-
-/// Makes the session. The options are those of a machine that is shared with decoders and encoders:
-/// threads that sleep when there is nothing to do, and no more of them than the process may use.
-fn open(runtime: &Runtime, options: &EngineOptions) -> Result<Session, InferError> {
-    let builder = Session::builder(&runtime.environment).map_err(|error| settings(&error))?;
-    let builder = configure(builder, options).map_err(|error| settings(&error))?;
-    let mut builder = options.provider.register(builder)?;
-    builder.commit_from_file(&options.model).map_err(|error| refused(&options.model, &error))
-}
-
-fn configure(builder: SessionBuilder, options: &EngineOptions) -> ort::Result<SessionBuilder> {
-    let builder = builder
-        .with_log_level(LogLevel::Fatal)?
-        .with_no_environment_execution_providers()?
-        .with_optimization_level(GraphOptimizationLevel::All)?
-        .with_parallel_execution(false)?
-        .with_intra_threads(identity::threads(options.threads))?
-        .with_inter_threads(1)?
-        .with_intra_op_spinning(false)?
-        .with_inter_op_spinning(false)?
-        // A pattern is learnt per input shape and batches come in many sizes. Whether this model's N is
-        // fixed is known only once the session exists, so it is off for all.
-        .with_memory_pattern(false)?;
-    Ok(builder)
-}
-
-fn settings(error: &ort::Error) -> InferError {
-    InferError::Settings { detail: format!("ONNX Runtime refused a session option: {error}") }
-}
-
-/// Why the runtime would not have the model: the file's fault or the graph's.
-fn refused(path: &Path, error: &ort::Error) -> InferError {
-    use ort::ErrorCode as Code;
-    let detail = error.to_string();
-    match error.code() {
-        Code::InvalidGraph
-        | Code::NotImplemented
-        | Code::InvalidArgument
-        | Code::ExecutionProviderFailure => InferError::ModelUnsupported { detail },
-        _ => InferError::ModelUnreadable { path: path.to_path_buf(), detail },
+    let plan = plan(runtime, options, &sidecar, &context)?;
+    let profile_folder = (options.provider != Provider::Cpu).then(ProfileFolder::new).flatten();
+    let how = How { profile: plan.as_ref(), trace: profile_folder.as_ref() };
+    let (mut session, cache) = open_engine(runtime, options, &weights, how)?;
+    let mut model = describe(signature(&session), sidecar, context)?;
+    model.opened.cache = cache;
+    if plan.is_some() {
+        model.opened.limit = usize::try_from(options.tuning.profile_batch).ok();
     }
+    let bindings = options
+        .provider
+        .is_bound()
+        .then(|| Bindings::new(&model, input_name(&session), HostMemory::for_cuda(options.device_id)));
+    if let Some(folder) = profile_folder {
+        model.opened.placement = placement(&mut session, &model, options.provider, folder)?;
+    }
+    let backend = backend(&model, session, bindings);
+    Ok((model, backend))
+}
+
+/// What runs the session: through bound memory, or through the tensors as they come.
+pub(super) fn backend(
+    model: &ModelDescription,
+    session: Session,
+    bindings: Option<Bindings>,
+) -> Box<dyn Backend> {
+    Box::new(OrtBackend { bindings, session, shape: row_shape(model) })
+}
+
+/// The shapes TensorRT builds its engine for. It must be told before there is a session, so the input is looked up in
+/// one that does nothing.
+fn plan(
+    runtime: &Runtime,
+    options: &EngineOptions,
+    sidecar: &Sidecar,
+    context: &Context,
+) -> Result<Option<Profile>, InferError> {
+    if options.provider != Provider::TensorRt {
+        return Ok(None);
+    }
+    let mut look = options.clone();
+    look.provider = Provider::Cpu;
+    look.tuning.optimization = Optimization::Disabled;
+    let session = open(runtime, &look)?;
+    let model = describe(signature(&session), sidecar.clone(), context.clone())?;
+    let largest = usize::try_from(options.tuning.profile_batch).unwrap_or(1);
+    Ok((model.batch == Batch::Dynamic).then(|| Profile::new(&model, largest)))
+}
+
+/// Where the nodes run: one black image is run for that, under the runtime's profiler.
+pub(super) fn placement(
+    session: &mut Session,
+    model: &ModelDescription,
+    provider: Provider,
+    folder: ProfileFolder,
+) -> Result<Vec<(String, u32)>, InferError> {
+    let input = Pool::default().input(model, 1)?;
+    let ran = view(&input.data, row_shape(model)).and_then(|tensor| session.run([tensor]).map(drop));
+    let file = session.end_profiling();
+    // A model that fails on black images may still be of use; the warm-up says what is wrong.
+    let (Ok(()), Ok(file)) = (ran, file) else { return Ok(Vec::new()) };
+    let placement = placement::read(Path::new(&file)).unwrap_or_default();
+    drop(folder);
+    let nodes: u32 = placement.iter().map(|(_, nodes)| nodes).sum();
+    if nodes > 0 && !placement.iter().any(|(name, _)| name == provider.name()) {
+        return Err(provider.unavailable(&format!("it took none of the model's {nodes} nodes")));
+    }
+    Ok(placement)
 }
 
 fn signature(session: &Session) -> Signature {
@@ -131,23 +159,47 @@ fn row_shape(model: &ModelDescription) -> [i64; 3] {
     }
 }
 
+/// Fields are dropped in this order: what is bound belongs to the session.
 struct OrtBackend {
+    bindings: Option<Bindings>,
     session: Session,
     shape: [i64; 3],
 }
 
 impl Backend for OrtBackend {
-    fn run(&mut self, input: &Input, _: Purpose, outputs: &mut Outputs) -> Result<(), InferError> {
+    fn run(&mut self, input: &Input, purpose: Purpose, outputs: &mut Outputs) -> Result<(), InferError> {
         let failed = |error: ort::Error| InferError::Run { detail: error.to_string() };
-        let tensor = view(&input.data, self.shape).map_err(failed)?;
-        let results = self.session.run([tensor]).map_err(failed)?;
-        outputs.tensors.resize_with(results.len(), OutputTensor::default);
-        for ((name, value), output) in results.iter().zip(&mut outputs.tensors) {
-            name.clone_into(&mut output.name);
-            copy(&value, output)?;
+        let Some(bindings) = &mut self.bindings else {
+            let tensor = view(&input.data, self.shape).map_err(failed)?;
+            return copy_all(&self.session.run([tensor]).map_err(failed)?, outputs);
+        };
+        let ran = bindings.run(&mut self.session, input, purpose, self.shape).map_err(failed)?;
+        copy_all(&ran.results, outputs)?;
+        if let Some(size) = ran.padded_to {
+            let rows = input.data.len() / row_len(self.shape).max(1);
+            let padded = outputs.tensors.iter_mut().filter(|tensor| tensor.shape.first() == Some(&size));
+            padded.for_each(|tensor| tensor.keep_rows(rows));
         }
         Ok(())
     }
+}
+
+fn copy_all(results: &SessionOutputs<'_>, outputs: &mut Outputs) -> Result<(), InferError> {
+    outputs.tensors.resize_with(results.len(), OutputTensor::default);
+    for ((name, value), output) in results.iter().zip(&mut outputs.tensors) {
+        name.clone_into(&mut output.name);
+        copy(&value, output)?;
+    }
+    Ok(())
+}
+
+fn input_name(session: &Session) -> String {
+    session.inputs().first().map(|input| input.name().to_owned()).unwrap_or_default()
+}
+
+/// Elements in a row of that shape.
+fn row_len([a, b, c]: [i64; 3]) -> usize {
+    usize::try_from(a * b * c).unwrap_or_default()
 }
 
 fn view(data: &InputData, [a, b, c]: [i64; 3]) -> ort::Result<SessionInputValue<'_>> {
@@ -160,8 +212,8 @@ fn view(data: &InputData, [a, b, c]: [i64; 3]) -> ort::Result<SessionInputValue<
         let rows = i64::try_from(data.len() / row_len.max(1)).unwrap_or_default();
         TensorRef::from_array_view(([rows, a, b, c], data))
     }
-    let row_len = usize::try_from(a * b * c).unwrap_or_default();
     let shape = [a, b, c];
+    let row_len = row_len(shape);
     Ok(match data {
         InputData::F32(data) => view(data, shape, row_len)?.into(),
         InputData::F16(data) => view(data, shape, row_len)?.into(),

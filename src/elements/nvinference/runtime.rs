@@ -3,7 +3,7 @@
 use super::settings::{DEFAULT_IOU_THRESHOLD, DEFAULT_SCORE_THRESHOLD, Settings};
 use crate::elements::lock;
 use crate::health::{ModelReady, redact};
-use crate::infer::{Engine, EngineOptions, InferError, Interrupt};
+use crate::infer::{Engine, EngineOptions, InferError, Interrupt, Tuning};
 use crate::time::nanos;
 use crate::vision::Detection;
 use crate::vision::decode::{self, DecodeError, Decoder, DecoderChoice, Hints, OutputShape, Params};
@@ -173,6 +173,8 @@ fn options(settings: &Settings, plugin_folder: Option<&Path>) -> Result<EngineOp
         provider: settings.provider.into(),
         device_id: settings.device_id,
         threads: settings.threads,
+        tuning: Tuning::default(),
+        cache_dir: None,
         startup_timeout: Duration::from_nanos(settings.startup_timeout),
     })
 }
