@@ -25,7 +25,7 @@ use std::time::Duration;
 /// What runs a batch: a session, or a script in tests. Made, used and dropped on the worker's thread.
 pub(super) trait Backend {
     /// Runs `input` and writes the results into `outputs`, which may hold those of an earlier run. A session
-    /// does not care for the `purpose`.
+    /// learns from the `purpose` at most which sizes of batch are warmed up.
     ///
     /// # Errors
     ///
