@@ -44,6 +44,8 @@ mod nvsink;
 mod outages;
 // The pipelines and examples that documentation and scripts show.
 mod pipelines;
+// What runs the model, and what takes its place.
+mod providers;
 // What is not in the plan: swapped consumers, flushes, lies.
 mod robustness;
 // The shipped detector on real clips.

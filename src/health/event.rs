@@ -236,8 +236,15 @@ events! {
     ModelReady = "model-ready", Info, by "nvinference", when "the model is loaded and has run once" {
         model: String = "model", "name of the model";
         provider: String = "provider", "what runs it";
+        providers: String = "providers", "each provider with how many nodes of the graph it runs, as `cuda 118, cpu 4`; only its name where the runtime does not tell";
         decoder: String = "decoder", "how its outputs are read";
         load_time: u64 = "load-time", "how long it took, in ns";
+    }
+    ProviderFallback = "provider-fallback", Warning, by "nvinference",
+    when "the CPU took the place of a provider that is not there, which `allow-fallback` allows" {
+        requested: String = "requested", "the property provider";
+        provider: String = "provider", "what runs the model";
+        detail: String = "detail", "why the other one does not, and what to install";
     }
     SinkPanic = "sink-panic", Warning, by "nvsink", when "a handler of new-output panicked; count is records" {}
     SinkTimeout = "sink-timeout", Error, by "nvsink",

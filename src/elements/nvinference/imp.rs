@@ -7,11 +7,12 @@ use super::prepare::Preparer;
 use super::runs::Spare;
 use super::service::Service;
 use super::settings::{self, Decoder, OnError, Provider, Settings};
+use super::tuning::{ConvSearch, GraphOptimization, Precision};
 use crate::elements::message::HealthReporter;
 use crate::elements::stats::Stats;
 use crate::elements::thread::StepThread;
 use crate::elements::{self, lock, nvbatcher, video};
-use crate::infer::Interrupt;
+use crate::infer::{self, Interrupt};
 use crate::meta::batch::{self as meta, Format};
 use glib::subclass::prelude::*;
 use gst::prelude::*;
@@ -107,7 +108,7 @@ pub struct NvInference {
     )]
     #[property(
         name = "provider", get, set, type = Provider, member = provider,
-        blurb = "Execution provider that runs the model; one that is not there is an error, nothing else takes its place.",
+        blurb = "Execution provider that runs the model; one that is not there is an error, unless allow-fallback is set.",
         mutable_ready, builder(Provider::Cpu)
     )]
     #[property(
@@ -127,13 +128,47 @@ pub struct NvInference {
         mutable_ready
     )]
     #[property(
+        name = "allow-fallback", get, set, type = bool, member = allow_fallback, default = false, mutable_ready,
+        blurb = "Whether the CPU takes the place of a provider that is not there, with a message provider-fallback."
+    )]
+    #[property(
+        name = "spinning", get, set, type = bool, member = spinning, default = false, mutable_ready,
+        blurb = "Whether the engine's threads keep their cores busy while they wait: slightly faster if the machine does nothing else, slower for all else."
+    )]
+    #[property(
+        name = "graph-optimization", get, set, type = GraphOptimization, member = graph_optimization, mutable_ready,
+        blurb = "How far ONNX Runtime rewrites the graph. All is the fastest; less tells whether the rewriting is what is wrong with a result.",
+        builder(GraphOptimization::All)
+    )]
+    #[property(
+        name = "cache-dir", get = Self::shown_cache_dir, set, type = Option<String>, member = cache_dir, mutable_ready,
+        blurb = "Folder to keep optimised graphs, and what TensorRT and OpenVINO build, for the next start; made if it is missing, must be writable by this user alone. Default: nothing is kept."
+    )]
+    #[property(
+        name = "device-memory-limit", get, set, type = u64, member = device_memory_limit, default = 0, mutable_ready,
+        blurb = "Most bytes of device memory for CUDA's arena or TensorRT's workspace; 0 is no limit."
+    )]
+    #[property(
+        name = "conv-search", get, set, type = ConvSearch, member = conv_search, mutable_ready,
+        blurb = "How CUDA chooses the algorithms of convolutions.", builder(ConvSearch::Heuristic)
+    )]
+    #[property(
+        name = "precision", get, set, type = Precision, member = precision, mutable_ready,
+        blurb = "Numbers that TensorRT may calculate with.", builder(Precision::Model)
+    )]
+    #[property(
+        name = "profile-batch", get, set, type = u32, member = profile_batch, minimum = 1, maximum = 1024,
+        default = infer::tuning::DEFAULT_PROFILE_BATCH, mutable_ready,
+        blurb = "Largest batch that TensorRT builds its engine for; larger ones are run in parts."
+    )]
+    #[property(
         name = "on-error", get, set, type = OnError, member = on_error,
         blurb = "What happens to a frame that could not be inferred.", mutable_ready, builder(OnError::Pass)
     )]
     pub(super) settings: Mutex<Settings>,
     #[property(
         name = "stats", get = Self::stats, type = Stats,
-        blurb = "What runs (model, decoder, provider, version of ONNX Runtime), the state of the engine (ok, degraded, rebuilding, failed) and counters: frames inferred and failed, batches that failed (errors), had no answer (timeouts) or did so in a row, rebuilds, threads left behind, runs, and times in nanoseconds."
+        blurb = "What runs (model, decoder, provider, providers with how many nodes each of them runs, version of ONNX Runtime), what became of the cache (off, loaded, stored, provider, unusable), the state of the engine (ok, degraded, rebuilding, failed) and counters: frames inferred and failed, batches that failed (errors), had no answer (timeouts) or did so in a row, rebuilds, threads left behind, runs, and times in nanoseconds."
     )]
     pub(super) counts: Mutex<Counts>,
     pub(super) service: Service,
@@ -278,22 +313,6 @@ impl ElementImpl for NvInference {
 }
 
 impl NvInference {
-    fn score_threshold(&self) -> f64 {
-        lock(&self.settings).score_threshold.unwrap_or(settings::DEFAULT_SCORE_THRESHOLD)
-    }
-
-    fn set_score_threshold(&self, value: f64) {
-        lock(&self.settings).score_threshold = Some(value);
-    }
-
-    fn iou_threshold(&self) -> f64 {
-        lock(&self.settings).iou_threshold.unwrap_or(settings::DEFAULT_IOU_THRESHOLD)
-    }
-
-    fn set_iou_threshold(&self, value: f64) {
-        lock(&self.settings).iou_threshold = Some(value);
-    }
-
     pub(super) fn interrupt(&self) -> Interrupt {
         lock(&self.interrupt).clone()
     }

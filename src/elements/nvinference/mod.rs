@@ -17,10 +17,12 @@ mod runtime;
 mod service;
 mod settings;
 mod stats;
+mod tuning;
 
 use glib::prelude::*;
 
 pub use settings::{Decoder, OnError, Provider};
+pub use tuning::{ConvSearch, GraphOptimization, Precision};
 
 glib::wrapper! {
     /// SECTION:element-nvinference
@@ -40,6 +42,10 @@ glib::wrapper! {
     /// The model's input must be `[N, 3, H, W]` or `[N, H, W, 3]` in f32, f16 or u8. How its pixels are normalised and
     /// its outputs decoded comes from `<model>.toml` beside it, else from the metadata in the file, else from defaults
     /// (RGB, `0..=1`, decoder `auto`); properties override. ONNX Runtime is opened in the change from NULL to READY.
+    ///
+    /// `provider` runs the model on something other than the CPU if the ONNX Runtime at hand can; one that cannot be had
+    /// is an error in the change to READY, unless `allow-fallback` is set. `docs/providers.md` says what each needs.
+    /// With a `cache-dir` the next start is faster.
     ///
     /// A frame that cannot be inferred is no error of the stream: it goes on with its status saying so (`on-error`), and
     /// `nv-health` messages say why. A batch that fails is tried once more in two halves. An engine that gives no answer

@@ -3,7 +3,7 @@
 use super::settings::{DEFAULT_IOU_THRESHOLD, DEFAULT_SCORE_THRESHOLD, Settings};
 use crate::elements::lock;
 use crate::health::{ModelReady, redact};
-use crate::infer::{Engine, EngineOptions, InferError, Interrupt, Tuning};
+use crate::infer::{Engine, EngineOptions, InferError, Interrupt, Provider, buckets};
 use crate::time::nanos;
 use crate::vision::Detection;
 use crate::vision::decode::{self, DecodeError, Decoder, DecoderChoice, Hints, OutputShape, Params};
@@ -30,6 +30,9 @@ pub(super) enum OpenError {
     Decoder(String),
     #[error("property startup-timeout: {0}")]
     Startup(InferError),
+    /// Several properties, which it names.
+    #[error("{0}")]
+    Settings(InferError),
 }
 
 impl From<InferError> for OpenError {
@@ -38,6 +41,7 @@ impl From<InferError> for OpenError {
             InferError::LibraryNotFound { .. } | InferError::LibraryUnusable { .. } => Self::Library(error),
             InferError::ProviderUnavailable { .. } => Self::Provider(error),
             InferError::StartupTimeout { .. } => Self::Startup(error),
+            InferError::Settings { .. } => Self::Settings(error),
             _ => Self::Model(error),
         }
     }
@@ -51,6 +55,8 @@ pub(super) struct Runtime {
     pub(super) spec: InputSpec,
     pub(super) model: Arc<str>,
     pub(super) provider: Arc<str>,
+    /// Why the CPU runs it, if something else was asked for.
+    pub(super) fallback: Option<InferError>,
     /// What it was opened with.
     pub(super) settings: Settings,
     labels: Vec<String>,
@@ -68,7 +74,7 @@ impl Runtime {
         plugin_folder: Option<&Path>,
         interrupt: &Interrupt,
     ) -> Result<Self, OpenError> {
-        let engine = Engine::open_unless(&options(settings, plugin_folder)?, interrupt)?;
+        let (engine, fallback) = open_engine(settings, options(settings, plugin_folder)?, interrupt)?;
         let model = engine.model();
         let outputs: Vec<_> = model
             .outputs
@@ -104,6 +110,7 @@ impl Runtime {
             spec: model.input_spec(),
             model: Arc::from(&*redact(&model.name)),
             provider: Arc::from(model.provider.as_str()),
+            fallback,
             labels: model.labels.clone().unwrap_or_default(),
             settings: settings.clone(),
             warm: Mutex::default(),
@@ -122,11 +129,7 @@ impl Runtime {
     /// As the engine says.
     pub(super) fn warm_up(&self, max_batch: usize, interrupt: &Interrupt) -> Result<Duration, InferError> {
         let largest = self.engine.max_batch().map_or(max_batch, |most| most.min(max_batch)).max(1);
-        let mut sizes: Vec<_> = std::iter::successors(Some(1_usize), |size| size.checked_mul(2))
-            .take_while(|size| *size < largest)
-            .collect();
-        sizes.push(largest);
-        let timings = self.engine.warm_up(&sizes, interrupt)?;
+        let timings = self.engine.warm_up(&buckets::up_to(largest), interrupt)?;
         let slowest = timings.iter().map(|(_, time)| *time).max().unwrap_or_default();
         let runs = u32::try_from(max_batch.div_ceil(largest)).unwrap_or(u32::MAX);
         let time = slowest.saturating_mul(runs);
@@ -149,6 +152,7 @@ impl Runtime {
         ModelReady {
             model: self.model.to_string(),
             provider: self.provider.to_string(),
+            providers: self.engine.model().providers(),
             decoder: self.decoder.kind().as_str().to_owned(),
             load_time: nanos(load_time),
         }
@@ -163,6 +167,23 @@ impl Runtime {
     }
 }
 
+/// Opens the engine, or the CPU's if the provider is not there and that is allowed; then says why.
+fn open_engine(
+    settings: &Settings,
+    options: EngineOptions,
+    interrupt: &Interrupt,
+) -> Result<(Arc<Engine>, Option<InferError>), InferError> {
+    match Engine::open_unless(&options, interrupt) {
+        Err(error @ InferError::ProviderUnavailable { .. }) if settings.allow_fallback => {
+            let provider = Provider::Cpu;
+            let tuning = options.tuning.for_provider(provider);
+            let engine = Engine::open_unless(&EngineOptions { provider, tuning, ..options }, interrupt)?;
+            Ok((engine, Some(error)))
+        }
+        opened => Ok((opened?, None)),
+    }
+}
+
 fn options(settings: &Settings, plugin_folder: Option<&Path>) -> Result<EngineOptions, OpenError> {
     let path = |value: &Option<String>| value.as_deref().filter(|path| !path.is_empty()).map(PathBuf::from);
     Ok(EngineOptions {
@@ -173,8 +194,8 @@ fn options(settings: &Settings, plugin_folder: Option<&Path>) -> Result<EngineOp
         provider: settings.provider.into(),
         device_id: settings.device_id,
         threads: settings.threads,
-        tuning: Tuning::default(),
-        cache_dir: None,
+        tuning: settings.tuning(),
+        cache_dir: path(&settings.cache_dir),
         startup_timeout: Duration::from_nanos(settings.startup_timeout),
     })
 }

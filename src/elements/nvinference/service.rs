@@ -170,6 +170,7 @@ impl NvInference {
         let model = Redacted(runtime.engine.model());
         gst::info!(CAT, imp = self, "{model:?}, decoder {}", runtime.decoder.kind());
         let ready = runtime.ready(clock::now().since(began));
+        self.report_opening(&runtime);
         self.service.set(runtime);
         self.health.report(&*element, None, ready, 1);
         Ok(())
@@ -279,7 +280,8 @@ impl NvInference {
     /// Puts the rebuilt engine into service, unless nobody wants it any more.
     fn end_rebuild(&self, opened: Result<Runtime, String>, interrupt: &Interrupt, began: Monotonic) {
         let now = clock::now();
-        let warm_time = opened.as_ref().ok().map(Runtime::last_warm_time);
+        let opened = opened.map(Arc::new);
+        let rebuilt = opened.as_ref().ok().map(Arc::clone);
         let (reaction, before) = {
             let mut state = lock(&self.service.state);
             if interrupt.is_set() {
@@ -288,15 +290,16 @@ impl NvInference {
             }
             match opened {
                 Ok(runtime) => {
-                    let before = state.runtime.replace(Arc::new(runtime));
+                    let before = state.runtime.replace(runtime);
                     (state.ladder.rebuilt(now.since(began)), before)
                 }
                 Err(detail) => (state.ladder.not_rebuilt(&detail), None),
             }
         };
         drop(before);
-        if let Some(time) = warm_time {
-            self.set_measured(time);
+        if let Some(runtime) = rebuilt {
+            self.set_measured(runtime.last_warm_time());
+            self.report_opening(&runtime);
         }
         for event in reaction.events {
             self.health.report(&*self.obj(), None, event, 1);

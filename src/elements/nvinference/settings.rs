@@ -1,6 +1,7 @@
 //! What the user asks of the element.
 
 use super::imp::NvInference;
+use super::tuning::{ConvSearch, GraphOptimization, Precision};
 use crate::elements::{lock, nvbatcher, shown};
 use crate::infer;
 use crate::vision::decode::{DecoderChoice, DecoderKind};
@@ -128,7 +129,16 @@ pub(super) struct Settings {
     pub(super) max_detections: u32,
     pub(super) provider: Provider,
     pub(super) device_id: u32,
+    pub(super) allow_fallback: bool,
     pub(super) threads: u32,
+    pub(super) spinning: bool,
+    pub(super) graph_optimization: GraphOptimization,
+    pub(super) cache_dir: Option<String>,
+    /// In bytes; 0 is no limit.
+    pub(super) device_memory_limit: u64,
+    pub(super) conv_search: ConvSearch,
+    pub(super) precision: Precision,
+    pub(super) profile_batch: u32,
     pub(super) on_error: OnError,
     pub(super) response_timeout: u64,
     pub(super) startup_timeout: u64,
@@ -150,7 +160,15 @@ impl Default for Settings {
             max_detections: DEFAULT_MAX_DETECTIONS,
             provider: Provider::default(),
             device_id: 0,
+            allow_fallback: false,
             threads: 0,
+            spinning: false,
+            graph_optimization: GraphOptimization::default(),
+            cache_dir: None,
+            device_memory_limit: 0,
+            conv_search: ConvSearch::default(),
+            precision: Precision::default(),
+            profile_batch: infer::tuning::DEFAULT_PROFILE_BATCH,
             on_error: OnError::default(),
             response_timeout: DEFAULT_RESPONSE_TIMEOUT,
             startup_timeout: DEFAULT_STARTUP_TIMEOUT,
@@ -162,8 +180,28 @@ impl Default for Settings {
     }
 }
 
-/// Getters of properties that may hold credentials.
+/// Getters and setters of properties that are not kept as they are shown.
 impl NvInference {
+    pub(super) fn score_threshold(&self) -> f64 {
+        lock(&self.settings).score_threshold.unwrap_or(DEFAULT_SCORE_THRESHOLD)
+    }
+
+    pub(super) fn set_score_threshold(&self, value: f64) {
+        lock(&self.settings).score_threshold = Some(value);
+    }
+
+    pub(super) fn iou_threshold(&self) -> f64 {
+        lock(&self.settings).iou_threshold.unwrap_or(DEFAULT_IOU_THRESHOLD)
+    }
+
+    pub(super) fn set_iou_threshold(&self, value: f64) {
+        lock(&self.settings).iou_threshold = Some(value);
+    }
+
+    pub(super) fn shown_cache_dir(&self) -> Option<String> {
+        shown(lock(&self.settings).cache_dir.as_deref())
+    }
+
     pub(super) fn shown_model(&self) -> Option<String> {
         shown(lock(&self.settings).model.as_deref())
     }

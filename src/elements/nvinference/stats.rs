@@ -1,11 +1,13 @@
-//! What the element says of itself: the property `stats`.
+//! What the element says of itself: the property `stats`, and what came of opening the model.
 
 use super::imp::NvInference;
+use super::runtime::Runtime;
 use crate::elements::lock;
 use crate::elements::stats::Stats;
-use crate::health::redact;
+use crate::health::{ProviderFallback, Redacted, redact};
 use crate::infer;
 use crate::time::nanos;
+use gst::subclass::prelude::*;
 
 impl NvInference {
     pub(super) fn stats(&self) -> Stats {
@@ -35,11 +37,36 @@ impl NvInference {
                 .field("model", &*redact(&model.name))
                 .field("decoder", runtime.decoder.kind().as_str())
                 .field("provider", &model.provider)
+                .field("providers", model.providers())
+                .field("cache", model.opened.cache.as_str())
                 .field("runtime-version", &model.runtime_version)
                 .field("warm-up-time", nanos(runtime.last_warm_time()))
                 .field("runs", engine.runs)
                 .field("busy-time", nanos(engine.busy));
         }
         stats.build()
+    }
+
+    /// Says what was not as asked for when `runtime` was opened.
+    pub(super) fn report_opening(&self, runtime: &Runtime) {
+        if let Some(error) = &runtime.fallback {
+            let requested = infer::Provider::from(runtime.settings.provider).name().to_owned();
+            let fallback = ProviderFallback {
+                requested,
+                provider: runtime.provider.to_string(),
+                detail: error.to_string(),
+            };
+            self.health.report(&*self.obj(), None, fallback, 1);
+        }
+        let asked = runtime.settings.cache_dir.as_deref().is_some_and(|folder| !folder.is_empty());
+        if let infer::CacheUse::Unusable(detail) = &runtime.engine.model().opened.cache
+            && asked
+        {
+            gst::element_imp_warning!(
+                self,
+                gst::ResourceError::Write,
+                ["property cache-dir: {}; going on without", Redacted(detail)]
+            );
+        }
     }
 }
