@@ -13,7 +13,9 @@ use std::path::{Path, PathBuf};
 fn pipeline(options: &str) -> gst::Pipeline {
     let caps = "video/x-raw,format=GRAY8,width=64,height=64";
     let model = tiny_model("brightest");
-    launch(&format!("videotestsrc num-buffers=3 ! {caps} ! nvinference name=i model={model} {options} ! fakesink"))
+    launch(&format!(
+        "videotestsrc num-buffers=3 ! {caps} ! nvinference name=i model={model} {options} ! fakesink"
+    ))
 }
 
 fn inference(pipeline: &gst::Pipeline) -> gst::Element {
@@ -51,7 +53,8 @@ fn an_absent_provider_fails_at_ready_and_says_what_to_install() {
     for (provider, install) in
         [("cuda", "onnxruntime-gpu"), ("tensorrt", "TensorRT 10"), ("openvino", "onnxruntime-openvino")]
     {
-        let words = ["property provider", provider, install, "ort-library or ORT_DYLIB_PATH", "available: cpu"];
+        let words =
+            ["property provider", provider, install, "ort-library or ORT_DYLIB_PATH", "available: cpu"];
         assert_refused(&format!("provider={provider}"), &words);
     }
 }
@@ -70,7 +73,10 @@ fn the_cpu_takes_its_place_if_that_is_allowed_and_says_so() {
     };
     assert_eq!((fallback.requested.as_str(), fallback.provider.as_str()), ("cuda", "cpu"));
     assert!(fallback.detail.contains("onnxruntime-gpu"), "{}", fallback.detail);
-    assert_eq!((stat(&pipeline, "provider"), stat(&pipeline, "providers")), ("cpu".to_owned(), "cpu".to_owned()));
+    assert_eq!(
+        (stat(&pipeline, "provider"), stat(&pipeline, "providers")),
+        ("cpu".to_owned(), "cpu".to_owned())
+    );
     run_to_eos(&pipeline);
 }
 
@@ -84,7 +90,10 @@ fn a_fallback_hides_no_other_fault() {
 #[test]
 fn settings_a_provider_does_not_know_are_refused_naming_both() {
     assert_refused("precision=fp16", &["precision fp16: expected provider tensorrt, found cpu"]);
-    assert_refused("precision=int8 provider=cuda", &["precision int8: expected provider tensorrt, found cuda"]);
+    assert_refused(
+        "precision=int8 provider=cuda",
+        &["precision int8: expected provider tensorrt, found cuda"],
+    );
     assert_refused("conv-search=exhaustive", &["conv-search exhaustive: expected provider cuda, found cpu"]);
     assert_refused(
         "device-memory-limit=1000 provider=openvino",

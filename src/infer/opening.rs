@@ -56,7 +56,7 @@ pub(super) fn open_engine(
     let mut cpu = EngineOptions { provider: Provider::Cpu, ..options.clone() };
     cpu.tuning.optimization = Optimization::Disabled;
     open(runtime, &cpu)?;
-    let why = first_line(&refused);
+    let why = said(&refused);
     Err(options.provider.unavailable(&format!("it does not run this model here: {why}")))
 }
 
@@ -210,9 +210,11 @@ fn configure(
     }
 }
 
-/// What the runtime says first; where in its sources, it says in further lines.
-pub(super) fn first_line(text: &str) -> &str {
-    text.lines().next().unwrap_or_default().trim()
+/// What the runtime says, without where in its sources and by which code it says so.
+pub(super) fn said(error: &str) -> &str {
+    let line = error.lines().next().unwrap_or_default();
+    let bare = line.split_once("[ONNXRuntimeError] : ").and_then(|(_, coded)| coded.splitn(3, " : ").nth(2));
+    bare.unwrap_or(line).trim()
 }
 
 fn settings(error: &ort::Error) -> InferError {

@@ -287,3 +287,13 @@ fn what_changes_the_session_makes_another_engine_and_the_cache_does_not() {
         "the CPU builds for no size"
     );
 }
+
+#[test]
+fn what_the_runtime_says_is_told_without_its_sources() {
+    let error = "/onnxruntime_src/core/provider_bridge_ort.cc:2043 onnxruntime::Provider& onnxruntime::Get() \
+                 [ONNXRuntimeError] : 1 : FAIL : Failed to load library libx.so with error: liby.so: no such : file\nmore";
+    assert_eq!(said(error), "Failed to load library libx.so with error: liby.so: no such : file");
+    assert_eq!(said("plain words\nmore"), "plain words");
+    assert_eq!(said("[ONNXRuntimeError] : 1"), "[ONNXRuntimeError] : 1");
+    assert_eq!(said(""), "");
+}

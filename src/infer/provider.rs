@@ -8,8 +8,8 @@
 
 use super::buckets;
 use super::error::InferError;
-use super::opening::first_line;
 use super::model::{Layout, ModelDescription};
+use super::opening::said;
 use super::tuning::{ConvSearch, Precision, Tuning};
 use ort::ep::{
     ArbitrarilyConfigurableExecutionProvider as Configurable, CPU, CUDA, ExecutionProvider,
@@ -79,13 +79,13 @@ impl Provider {
             Self::Cpu => "an ONNX Runtime",
             Self::Cuda => {
                 "an ONNX Runtime with CUDA (the Python wheel onnxruntime-gpu has one in onnxruntime/capi), named by \
-                 ort-library or ORT_DYLIB_PATH, and on the loader's path the CUDA runtime, cuBLAS, cuFFT and cuDNN 9 \
-                 that it was built for"
+                 ort-library or ORT_DYLIB_PATH, NVIDIA's driver (libcuda.so.1), and on the loader's path the CUDA \
+                 runtime, cuBLAS, cuFFT and cuDNN 9 that it was built for"
             }
             Self::TensorRt => {
                 "an ONNX Runtime with TensorRT (the Python wheel onnxruntime-gpu has one in onnxruntime/capi), named \
-                 by ort-library or ORT_DYLIB_PATH, and on the loader's path TensorRT 10, CUDA and cuDNN 9 that it was \
-                 built for"
+                 by ort-library or ORT_DYLIB_PATH, NVIDIA's driver (libcuda.so.1), and on the loader's path TensorRT \
+                 10, CUDA and cuDNN 9 that it was built for"
             }
             Self::OpenVino => {
                 "an ONNX Runtime with OpenVINO (the Python wheel onnxruntime-openvino has one in onnxruntime/capi), \
@@ -148,7 +148,7 @@ impl Provider {
         };
         builder.with_execution_providers(providers).map_err(|error| {
             let error = error.to_string();
-            let why = first_line(&error);
+            let why = said(&error);
             self.unavailable(&format!("the library has it, but it does not start: {why}"))
         })
     }
