@@ -5,6 +5,7 @@ import contextlib
 import io
 import json
 import os
+import subprocess
 import tempfile
 import unittest
 
@@ -203,6 +204,48 @@ class FaultTable(unittest.TestCase):
         status, lines = self.table("", "<failure/>")
         self.assertEqual(status, 1)
         self.assertIn("FAILED 3/4", lines[1])
+
+
+class GpuCheck(Files):
+    def check(self, smi, *arguments):
+        script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "gpu-check")
+        environment = {**os.environ, "GPU_CHECK_SMI": smi}
+        done = subprocess.run(
+            [script, *arguments], env=environment, capture_output=True, text=True, timeout=60, check=False
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    def program(self, text):
+        path = self.write("smi", f"#!/bin/sh\n{text}\n")
+        os.chmod(path, 0o755)
+        return path
+
+    def test_without_a_driver_it_is_skipped_with_one_line(self):
+        status, text = self.check("no-such-program-anywhere")
+        self.assertEqual(status, 77, text)
+        self.assertRegex(text, r"\Agpu-check: no NVIDIA GPU here: there is no nvidia-smi[^\n]*\n\Z")
+
+    def test_with_a_driver_and_no_gpu_it_says_what_the_driver_says(self):
+        status, text = self.check(self.program("echo 'No devices were found'; echo more; exit 6"))
+        self.assertEqual(status, 77, text)
+        self.assertEqual(text, "gpu-check: no NVIDIA GPU here: nvidia-smi says: No devices were found\n")
+
+    def test_wrong_options_are_told_before_anything_is_looked_for(self):
+        for arguments in [
+            ["--provider", "cpu"],
+            ["--feeds", "1,x"],
+            ["--feeds", "0"],
+            ["--seconds", "0"],
+            ["--carry", os.path.join(self.folder, "none")],
+            ["--carry"],
+            ["--fast"],
+        ]:
+            status, text = self.check("no-such-program-anywhere", *arguments)
+            self.assertEqual(status, 2, text)
+            self.assertIn(arguments[0], text)
+
+    def test_help_is_no_error(self):
+        self.assertEqual(self.check("no-such-program-anywhere", "--help")[0], 0)
 
 
 if __name__ == "__main__":
