@@ -53,6 +53,8 @@ pub mod tensor;
 pub mod tuning;
 pub mod worker;
 
+#[cfg(feature = "testing")]
+pub mod bare;
 mod bound;
 mod describe;
 mod elf;

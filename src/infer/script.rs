@@ -16,6 +16,7 @@ use super::worker::{Backend, Loaded, Purpose};
 use crate::vision::Size;
 use half::f16;
 use parking_lot::{Condvar, Mutex};
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
@@ -25,12 +26,9 @@ use std::time::Duration;
 
 /// What the path of a scripted model begins with.
 const PREFIX: &str = "script:";
-/// Side of the input image, of a cell of it in pixels, and of the image in cells.
+/// Side of the input image by default, and of a cell of it, in pixels.
 const SIDE: usize = 64;
 const CELL: usize = 8;
-const CELLS: usize = SIDE / CELL;
-/// Numbers in an image: `[3, 64, 64]`.
-const ROW_LEN: usize = 3 * SIDE * SIDE;
 
 static SCRIPTS: LazyLock<Mutex<HashMap<String, Arc<Shared>>>> = LazyLock::new(Mutex::default);
 
@@ -41,12 +39,21 @@ pub struct ScriptOptions {
     pub batch: Batch,
     /// The type of its input.
     pub element: ElementType,
+    /// Side of its input image, in cells of 8 pixels.
+    pub cells: usize,
 }
 
 impl Default for ScriptOptions {
-    /// Any number of images of f32.
+    /// Any number of images of f32, of 64 x 64 pixels.
     fn default() -> Self {
-        Self { batch: Batch::Dynamic, element: ElementType::F32 }
+        Self { batch: Batch::Dynamic, element: ElementType::F32, cells: SIDE / CELL }
+    }
+}
+
+impl ScriptOptions {
+    /// Numbers in an image.
+    const fn row_len(&self) -> usize {
+        3 * self.cells * CELL * self.cells * CELL
     }
 }
 
@@ -55,6 +62,8 @@ impl Default for ScriptOptions {
 pub enum Action {
     /// Finds the brightest cell of every image.
     Detect,
+    /// Finds nothing, without a look at the images: costs next to nothing.
+    Nothing,
     /// Fails, saying so.
     Error(String),
     /// Panics, saying so.
@@ -85,13 +94,14 @@ pub struct Call<'a> {
     pub load: u64,
     /// The images, `[3, 64, 64]`, 0..1, RGB; without those that pad a fixed batch.
     pub images: Vec<&'a [f32]>,
+    cells: usize,
 }
 
 impl Call<'_> {
     /// What [`Action::Detect`] gives: `output0`, `[N, 5, 64]`.
     #[must_use]
     pub fn detect(&self) -> OutputTensor {
-        detect(self.images.iter().copied())
+        detect(self.images.iter().copied(), self.cells)
     }
 }
 
@@ -274,6 +284,7 @@ fn describe(name: String, options: ScriptOptions) -> ModelDescription {
         Batch::Fixed(rows) => Some(rows),
         Batch::Dynamic => None,
     };
+    let (side, cells) = (options.cells * CELL, options.cells * options.cells);
     let std = if options.element == ElementType::U8 { 1.0 } else { 255.0 };
     ModelDescription {
         name,
@@ -281,15 +292,15 @@ fn describe(name: String, options: ScriptOptions) -> ModelDescription {
         layout: Layout::Nchw,
         element: options.element,
         batch: options.batch,
-        size: Size::new(SIDE as u32, SIDE as u32),
-        row_len: ROW_LEN,
+        size: Size::new(side as u32, side as u32),
+        row_len: options.row_len(),
         order: ChannelOrder::Rgb,
         mean: [0.0; 3],
         std: [std; 3],
         pad: 114,
         outputs: vec![OutputDescription {
             name: "output0".to_owned(),
-            dims: vec![rows, Some(5), Some(CELLS * CELLS)],
+            dims: vec![rows, Some(5), Some(cells)],
         }],
         decoder: Some("yolov8".to_owned()),
         task: Some("detect".to_owned()),
@@ -317,18 +328,24 @@ impl Drop for Scripted {
 
 impl Backend for Scripted {
     fn run(&mut self, input: &Input, purpose: Purpose, outputs: &mut Outputs) -> Result<(), InferError> {
-        let data = as_floats(&input.data);
-        let everything = || vec![detect(data.chunks_exact(ROW_LEN))];
+        let ScriptOptions { cells, .. } = self.shared.options;
+        let (data, row_len) = (as_floats(&input.data), self.shared.options.row_len());
+        let rows = data.len() / row_len.max(1);
+        let everything = || vec![detect(data.chunks_exact(row_len), cells)];
         if purpose == Purpose::WarmUp {
             outputs.tensors = everything();
             return Ok(());
         }
         let number = self.shared.calls.fetch_add(1, Ordering::AcqRel);
-        let images = data.chunks_exact(ROW_LEN).take(input.batch).collect();
-        let call = Call { number, load: self.load, images };
+        let images = data.chunks_exact(row_len).take(input.batch).collect();
+        let call = Call { number, load: self.load, images, cells };
         let action = (self.shared.on_call.lock())(&call);
         outputs.tensors = match action {
             Action::Detect => everything(),
+            Action::Nothing => {
+                nothing(outputs, rows, cells);
+                return Ok(());
+            }
             Action::Error(detail) => return Err(InferError::Run { detail }),
             Action::Panic(detail) => std::panic::panic_any(detail),
             Action::Park(gate) => {
@@ -341,30 +358,42 @@ impl Backend for Scripted {
     }
 }
 
-fn as_floats(data: &InputData) -> Vec<f32> {
+fn as_floats(data: &InputData) -> Cow<'_, [f32]> {
     match data {
-        InputData::F32(data) => data.clone(),
+        InputData::F32(data) => data.into(),
         InputData::F16(data) => data.iter().copied().map(f16::to_f32).collect(),
         InputData::U8(data) => data.iter().map(|x| f32::from(*x) / 255.0).collect(),
     }
 }
 
-/// The brightest cell of every image, the first of several, as `[N, 5, 64]`: box and score of each cell, where
+/// Scores of zero everywhere, in the memory that is there.
+fn nothing(outputs: &mut Outputs, rows: usize, cells: usize) {
+    outputs.tensors.resize_with(1, OutputTensor::default);
+    for output in &mut outputs.tensors {
+        "output0".clone_into(&mut output.name);
+        output.shape.clear();
+        output.shape.extend([rows, 5, cells * cells]);
+        output.data.clear();
+        output.data.resize(rows * 5 * cells * cells, 0.0);
+    }
+}
+
+/// The brightest cell of every image, the first of several, as `[N, 5, cells]`: box and score of each cell, where
 /// all scores but that of the brightest are zero.
-fn detect<'a>(images: impl Iterator<Item = &'a [f32]>) -> OutputTensor {
-    let cells = CELLS * CELLS;
+fn detect<'a>(images: impl Iterator<Item = &'a [f32]>, side: usize) -> OutputTensor {
+    let cells = side * side;
     let mut data = Vec::new();
     let mut rows = 0;
     for image in images {
         rows += 1;
-        let levels = levels(image);
+        let levels = levels(image, side);
         let (best, level) = levels
             .iter()
             .enumerate()
             .fold((0, f32::MIN), |best, (cell, level)| if *level > best.1 { (cell, *level) } else { best });
         let center = |at: usize| (at * CELL + CELL / 2) as f32;
-        data.extend((0..cells).map(|cell| center(cell % CELLS)));
-        data.extend((0..cells).map(|cell| center(cell / CELLS)));
+        data.extend((0..cells).map(|cell| center(cell % side)));
+        data.extend((0..cells).map(|cell| center(cell / side)));
         data.extend(std::iter::repeat_n(CELL as f32, 2 * cells));
         data.extend((0..cells).map(|cell| if cell == best { level } else { 0.0 }));
     }
@@ -372,11 +401,11 @@ fn detect<'a>(images: impl Iterator<Item = &'a [f32]>) -> OutputTensor {
 }
 
 /// The mean of every cell over its pixels and channels.
-fn levels(image: &[f32]) -> Vec<f32> {
-    let mut sums = vec![0.0; CELLS * CELLS];
+fn levels(image: &[f32], cells: usize) -> Vec<f32> {
+    let (mut sums, side) = (vec![0.0; cells * cells], cells * CELL);
     for (at, value) in image.iter().enumerate() {
-        let (column, row) = (at % SIDE / CELL, at / SIDE % SIDE / CELL);
-        if let Some(sum) = sums.get_mut(row * CELLS + column) {
+        let (column, row) = (at % side / CELL, at / side % side / CELL);
+        if let Some(sum) = sums.get_mut(row * cells + column) {
             *sum += value;
         }
     }

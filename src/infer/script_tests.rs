@@ -2,6 +2,9 @@ use super::super::fake::LONG;
 use super::super::{Engine, EngineOptions, Interrupt, Reply};
 use super::*;
 
+const CELLS: usize = SIDE / CELL;
+const ROW_LEN: usize = 3 * SIDE * SIDE;
+
 fn open(script: &Script) -> Arc<Engine> {
     Engine::open(&EngineOptions::new(script.model())).unwrap()
 }
@@ -33,6 +36,19 @@ fn the_brightest_cell_of_every_image_is_found() {
         assert_eq!(image[cell], (cell % 8 * 8 + 4) as f32);
         assert_eq!(image[64 + cell], (cell / 8 * 8 + 4) as f32);
     }
+}
+
+#[test]
+fn nothing_is_found_in_small_images_by_the_null_engine() {
+    let options = ScriptOptions { cells: 1, ..ScriptOptions::default() };
+    let script = install("nothing", options, |_| Action::Nothing);
+    let engine = open(&script);
+    assert_eq!((engine.model().size, engine.row_len()), (Size::new(8, 8), 3 * 64));
+    let input = engine.input(2).unwrap();
+    let pending = engine.submit(input, Box::new(()), &Interrupt::new(), LONG).unwrap();
+    let reply = pending.wait(&Interrupt::new(), LONG).unwrap();
+    let output = reply.outputs.get("output0").unwrap();
+    assert_eq!((&*output.shape, &*output.data), (&[2, 5, 1][..], &[0.0; 10][..]));
 }
 
 #[test]
