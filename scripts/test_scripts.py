@@ -8,8 +8,10 @@ import os
 import subprocess
 import tempfile
 import unittest
+import xml.etree.ElementTree as xml
 
 import accuracy
+import bench_report
 import compare_records
 import fault_table
 import records
@@ -246,6 +248,59 @@ class GpuCheck(Files):
 
     def test_help_is_no_error(self):
         self.assertEqual(self.check("no-such-program-anywhere", "--help")[0], 0)
+
+
+class BenchReport(Files):
+    PART = {
+        "part": "b",
+        "title": "Ours | theirs",
+        "columns": ["feeds", "frames/s", "limit"],
+        "rows": [["1", "99.5 [98.0, 101.0]", "110.0"], ["4", "not present", ""]],
+        "notes": ["a note"],
+        "checks": [
+            {"name": "ratio", "expected": ">= 0.9", "found": "0.904", "holds": True},
+            {"name": "growth", "expected": "< 1.5", "found": "1.7", "holds": False},
+        ],
+    }
+    DOCUMENT = f"before\n\n{bench_report.BEGIN}\nstale\n{bench_report.END}\nafter\n"
+
+    def target(self):
+        os.mkdir(os.path.join(self.folder, "parts"))
+        self.write(os.path.join("parts", "b.json"), json.dumps(self.PART))
+        self.write("environment.json", json.dumps({"cores": "2"}))
+        return self.folder
+
+    def test_the_parts_become_a_table_json_and_a_picture(self):
+        target = self.target()
+        status, out = self.run_main(bench_report, "report", target)
+        self.assertEqual(status, 0)
+        self.assertIn("99.5 [98.0, 101.0]", out)
+        self.assertIn("(b) DOES NOT HOLD: growth: expected < 1.5, found 1.7", out)
+        with open(os.path.join(target, "report.json"), encoding="utf-8") as file:
+            self.assertEqual(json.load(file), {"environment": {"cores": "2"}, "parts": [self.PART]})
+        root = xml.parse(os.path.join(target, "report.svg")).getroot()
+        # The background, and the row that has numbers.
+        self.assertEqual(len([each for each in root if each.tag.endswith("rect")]), 3)
+
+    def test_the_figures_replace_those_between_the_markers(self):
+        target, document = self.target(), self.write("doc.md", self.DOCUMENT)
+        for _ in range(2):
+            self.assertEqual(self.run_main(bench_report, "report", target, document)[0], 0)
+        with open(document, encoding="utf-8") as file:
+            text = file.read()
+        self.assertTrue(text.startswith("before\n") and text.endswith("\nafter\n"))
+        self.assertNotIn("stale", text)
+        self.assertEqual(text.count("### (b) Ours"), 1)
+        self.assertIn("| growth | < 1.5 | 1.7 | **does not hold** |", text)
+
+    def test_a_document_without_markers_is_refused(self):
+        with self.assertRaises(ValueError):
+            bench_report.with_figures("text", "figures")
+
+    def test_the_environment_has_no_holes(self):
+        self.assertEqual(self.run_main(bench_report, "environment", self.folder)[0], 0)
+        with open(os.path.join(self.folder, "environment.json"), encoding="utf-8") as file:
+            self.assertTrue(all(isinstance(value, str) and value for value in json.load(file).values()))
 
 
 if __name__ == "__main__":
