@@ -203,7 +203,12 @@ fn race(part: &mut Part, sides: &mut [Side], rounds: usize) -> Result<()> {
     let mut all = 0;
     for round in 0..=rounds {
         for side in &mut *sides {
-            side.run(round, all)?;
+            // One that does not work here says so in its line; the others are compared all the same.
+            if let Err(error) = side.run(round, all) {
+                println!("  {}: {error:#}", side.name);
+                (side.command, side.found) = (Err(format!("failed: {error:#}")), Vec::new());
+                continue;
+            }
             if round == 0
                 && let Count::Lines(files) = &side.count
             {
@@ -215,6 +220,7 @@ fn race(part: &mut Part, sides: &mut [Side], rounds: usize) -> Result<()> {
         part.row(side.row());
     }
     let Some((ours, others)) = sides.split_first() else { return Ok(()) };
+    ensure!(!ours.found.is_empty(), "{}: nothing to compare with", ours.name);
     let (rate, cpu) = (ours.rate().median, ours.cpu().median);
     for other in others.iter().filter(|side| !side.found.is_empty()) {
         let theirs = other.cpu().median;

@@ -19,7 +19,7 @@ const SIDE: u32 = 8;
 const FEEDS: [usize; 4] = [1, 16, 64, 256];
 const MAX_BATCH_SIZE: usize = 16;
 /// Frames of a round, over all feeds.
-const FRAMES: u64 = 40_000;
+const FRAMES: u64 = 20_000;
 /// Frames of the shorter and of the longer run under valgrind: what they differ by is what is told.
 const COUNTED: (u64, u64) = (2_048, 6_144);
 

@@ -1,16 +1,16 @@
 //! The model behind the batch handle.
 
 use anyhow::{Context as _, Result};
+use gstnextvision::vision::Size;
 use gstnextvision::vision::decode::{self, Decoder, DecoderKind, OutputShape, Params, TensorView};
 use gstnextvision::vision::letterbox::Letterbox;
-use gstnextvision::vision::Size;
 use gstnextvision::vision::preprocess::{
     ChromaSite, Colorimetry, FrameView, InputSpec, Layout, Matrix, Normalize, PAD_LEVEL, PixelFormat, Plane,
     Preprocessor, Range, Slot,
 };
-use nv_core::{BBox, DetectionId};
 use nv_core::error::StageError;
 use nv_core::id::StageId;
+use nv_core::{BBox, DetectionId};
 use nv_frame::FrameEnvelope;
 use nv_perception::batch::{BatchEntry, BatchProcessor};
 use nv_perception::{Detection, DetectionSet, StageOutput};
@@ -75,9 +75,8 @@ impl Detector {
                 .enumerate()
                 .map(|(at, one)| {
                     let place = placed.frame_from_model(&one.bbox).clamped(placed.frame());
-                    let bbox = BBox::new(
-                        place.x0 / width, place.y0 / height, place.x1 / width, place.y1 / height,
-                    );
+                    let bbox =
+                        BBox::new(place.x0 / width, place.y0 / height, place.x1 / width, place.y1 / height);
                     Detection::builder(DetectionId::new(at as u64), one.class, one.score, bbox).build()
                 })
                 .collect();
@@ -93,7 +92,8 @@ impl BatchProcessor for Detector {
     }
 
     fn process(&mut self, items: &mut [BatchEntry]) -> Result<(), StageError> {
-        self.run(items).map_err(|error| StageError::ProcessingFailed { stage_id: ID, detail: format!("{error:#}") })
+        self.run(items)
+            .map_err(|error| StageError::ProcessingFailed { stage_id: ID, detail: format!("{error:#}") })
     }
 }
 

@@ -18,7 +18,8 @@ use detector::Detector;
 use nv_core::config::{CameraMode, SourceSpec};
 use nv_core::health::HealthEvent;
 use nv_runtime::{
-    BackpressurePolicy, BatchConfig, DeviceResidency, FeedConfig, FeedPipeline, OutputSink, Runtime, SharedOutput,
+    BackpressurePolicy, BatchConfig, DeviceResidency, FeedConfig, FeedPipeline, OutputSink, Runtime,
+    SharedOutput,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -72,9 +73,10 @@ fn main() -> Result<()> {
         }
     }
     let seconds = began.elapsed().as_secs_f64();
-    let (received, dropped) = feeds.iter().map(|feed| feed.metrics()).fold((0, 0), |(received, dropped), feed| {
-        (received + feed.frames_received, dropped + feed.frames_dropped)
-    });
+    let (received, dropped) =
+        feeds.iter().map(|feed| feed.metrics()).fold((0, 0), |(received, dropped), feed| {
+            (received + feed.frames_received, dropped + feed.frames_dropped)
+        });
     let metrics = batch.metrics();
     let mean = metrics.avg_batch_size().context("no batch was run")?;
     runtime.shutdown()?;
