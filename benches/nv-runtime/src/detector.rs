@@ -75,9 +75,13 @@ impl Detector {
                 .enumerate()
                 .map(|(at, one)| {
                     let place = placed.frame_from_model(&one.bbox).clamped(placed.frame());
-                    let bbox =
-                        BBox::new(place.x0 / width, place.y0 / height, place.x1 / width, place.y1 / height);
-                    Detection::builder(DetectionId::new(at as u64), one.class, one.score, bbox).build()
+                    let bbox = BBox::new(
+                        place.x_min / width,
+                        place.y_min / height,
+                        place.x_max / width,
+                        place.y_max / height,
+                    );
+                    Detection::builder(DetectionId::new(at as u64), one.class, one.confidence, bbox).build()
                 })
                 .collect();
             item.output = Some(StageOutput::with_detections(DetectionSet::from(detections)));

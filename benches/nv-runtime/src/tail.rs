@@ -1,6 +1,5 @@
 //! The end of its media pipeline, without pacing and without drops: else as it builds it itself.
 
-use gst::prelude::*;
 use nv_core::error::MediaError;
 use nv_core::id::FeedId;
 use nv_core::metadata::TypedMetadata;
