@@ -9,6 +9,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(crate) struct Clip {
     pub(crate) caps: gst::Caps,
+    pub(crate) info: gst_video::VideoInfo,
     pub(crate) frames: Vec<gst::Buffer>,
 }
 
@@ -50,13 +51,14 @@ fn decode(file: &std::path::Path, (width, height): (u32, u32), most: usize) -> R
     }
     pipeline.set_state(gst::State::Null)?;
     ensure!(!frames.is_empty(), "{}: expected video, found no frame", file.display());
-    Ok(Clip { caps: caps.context("a sample has caps")?, frames })
+    let caps = caps.context("a sample has caps")?;
+    Ok(Clip { info: gst_video::VideoInfo::from_caps(&caps)?, caps, frames })
 }
 
-/// One grey frame of that many pixels a side, for what is to cost next to nothing.
-pub(crate) fn tiny(side: u32) -> Result<Arc<Clip>> {
+/// One grey frame of that size.
+pub(crate) fn grey(width: u32, height: u32) -> Result<Arc<Clip>> {
     let format = gst_video::VideoFormat::I420;
-    let info = gst_video::VideoInfo::builder(format, side, side).fps((30, 1)).build()?;
+    let info = gst_video::VideoInfo::builder(format, width, height).fps((30, 1)).build()?;
     let frame = gst::Buffer::from_mut_slice(vec![128_u8; info.size()]);
-    Ok(Arc::new(Clip { caps: info.to_caps()?, frames: vec![frame] }))
+    Ok(Arc::new(Clip { caps: info.to_caps()?, info, frames: vec![frame] }))
 }

@@ -133,7 +133,7 @@ fn run(case: &Case) -> Result<Outcome> {
         // Cameras are not in step.
         Pace::Live { interval, offset: interval * u32::try_from(feed).unwrap_or_default() / 12 }
     };
-    scene.play(&[frames::tiny(8)?], pace)?;
+    scene.play(&[frames::grey(8, 8)?], pace)?;
     scene.gate.open();
     wait(WARM_UP);
     let before: Vec<_> = scene.sources.iter().map(|source| source.pushed()).collect();

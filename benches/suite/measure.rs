@@ -96,6 +96,8 @@ pub(crate) fn instructions(arguments: &[&str], log: &Path) -> Result<Option<u64>
     }
     let mut command = Command::new("valgrind");
     command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null", "--fair-sched=yes"]);
+    // Three threads a feed are more than it expects.
+    command.arg("--max-threads=4096");
     command.arg(std::env::current_exe()?).arg("child").args(arguments);
     run(&mut command, log)?;
     let said = std::fs::read_to_string(log)?;

@@ -73,7 +73,7 @@ pub(crate) fn child(arguments: &[String]) -> Result<()> {
     let kind = Kind::ALL.into_iter().find(|known| known.name() == kind).context("a known kind")?;
     let (feeds, frames): (usize, u64) = (feeds.parse()?, frames.parse()?);
     let engine = null_engine();
-    let clip = [frames::tiny(SIDE)?];
+    let clip = [frames::grey(SIDE, SIDE)?];
     if kind == Kind::Prepare {
         let mut preparation = preparation()?;
         return (0..frames).try_for_each(|_| preparation.once(&clip).map(drop));
@@ -100,7 +100,7 @@ fn instructions(kind: Kind, feeds: usize) -> Result<Option<f64>> {
 
 /// What a frame takes with each kind, in rounds.
 fn rounds(feeds: usize, rounds: usize, engine: &Script) -> Result<Vec<[Runs; 4]>> {
-    let clip = [frames::tiny(SIDE)?];
+    let clip = [frames::grey(SIDE, SIDE)?];
     let mut preparation = preparation()?;
     let mut scenes = Vec::new();
     for kind in Kind::PIPELINES {

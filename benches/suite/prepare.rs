@@ -3,8 +3,7 @@
 use super::frames::Clip;
 use super::measure::Moment;
 use super::raw::Runs;
-use anyhow::Result;
-use gst_video::prelude::*;
+use anyhow::{Context as _, Result};
 use gstnextvision::clock;
 use gstnextvision::vision::Size;
 use gstnextvision::vision::preprocess::{
@@ -40,21 +39,21 @@ impl Preparation {
     pub(crate) fn once(&mut self, clips: &[Arc<Clip>]) -> Result<u64> {
         let mut frames = 0;
         for clip in clips {
-            let info = gst_video::VideoInfo::from_caps(&clip.caps)?;
             for frame in &clip.frames {
-                self.prepare(frame, &info)?;
+                self.prepare(frame, &clip.info)?;
                 frames += 1;
             }
         }
         Ok(frames)
     }
 
+    /// As the element does: the memory is mapped, and the planes lie where the format says.
     fn prepare(&mut self, frame: &gst::BufferRef, info: &gst_video::VideoInfo) -> Result<()> {
-        let frame = gst_video::VideoFrameRef::from_buffer_ref_readable(frame, info)?;
-        let planes: Vec<_> = (0..3)
-            .map(|plane| {
-                let stride = usize::try_from(frame.plane_stride()[plane as usize])?;
-                Ok(Plane { data: frame.plane_data(plane)?, stride })
+        let memory = frame.map_readable()?;
+        let planes: Vec<_> = (info.offset().iter().zip(info.stride()).take(info.n_planes() as usize))
+            .map(|(offset, stride)| {
+                let data = memory.get(*offset..).context("a plane lies in its frame")?;
+                Ok(Plane { data, stride: usize::try_from(*stride)? })
             })
             .collect::<Result<_>>()?;
         let size = Size::new(info.width(), info.height());

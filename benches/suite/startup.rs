@@ -42,10 +42,7 @@ pub(crate) fn child_start(arguments: &[String], began: Moment) -> Result<()> {
     let mut stage = || times.push(1e3 * began.elapsed().wall.as_secs_f64());
     scene.pipeline.set_state(gst::State::Ready)?;
     stage();
-    let info = gst_video::VideoInfo::builder(gst_video::VideoFormat::I420, 640, 480).build()?;
-    let frame = gst::Buffer::from_mut_slice(vec![128_u8; info.size()]);
-    let clip = frames::Clip { caps: info.to_caps()?, frames: vec![frame] };
-    scene.play(&[clip.into()], |_| Pace::Flat { most: 1 })?;
+    scene.play(&[frames::grey(640, 480)?], |_| Pace::Flat { most: 1 })?;
     stage();
     scene.gate.open();
     scene.meter.reach(1)?;
