@@ -61,7 +61,8 @@ impl Gate {
 /// How fast frames come.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Pace {
-    /// As fast as they are taken; the source is not live. At most so many.
+    /// As fast as they are taken, and so many; the source is not live. It does not end: what happens at the end of a
+    /// stream is not what is measured.
     Flat { most: u64 },
     /// One per interval, the first after `offset`; the source is live and never waits for room in the pipeline.
     Live { interval: Duration, offset: Duration },
@@ -159,7 +160,6 @@ impl Pusher {
                 return;
             }
         }
-        self.pad.push_event(gst::event::Eos::new());
     }
 
     /// Another buffer of the same memory.
