@@ -166,6 +166,7 @@ fn feed(pad: &gst::Pad, frames: std::ops::Range<u64>, template: &gst::BufferRef)
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 fn measure(options: &Options, feeds: u32, model: &str) {
     let Rig { pipeline, batcher, pads } = rig(options, feeds, model);
     // Before warm-up, before and after the frames that count, and before the end.

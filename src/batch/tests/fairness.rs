@@ -42,7 +42,7 @@ impl Load<'_> {
             let now = Monotonic::from_nanos((1 + millis) * 1_000_000);
             let shares = &mut shares[usize::try_from(millis / window).unwrap()];
             for (feed, interval) in self.intervals.iter().enumerate() {
-                if (millis + 7 * feed as u64) % interval == 0 {
+                if (millis + 7 * feed as u64).is_multiple_of(*interval) {
                     shares[feed].offered += 1;
                     assert!(former.push(FeedId(feed as u32), FrameId(millis), now).is_ok());
                 }

@@ -27,7 +27,6 @@ const MAX_CUT: usize = 4096;
 
 /// What a pad pushes next.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "nearly all are frames, and a box for each is what is avoided")]
 pub(super) enum Parcel {
     Frame(Frame, Option<Label>),
     Event(gst::Event),
