@@ -16,6 +16,8 @@ pub mod nms;
 pub mod preprocess;
 pub mod rect;
 
+use smallvec::SmallVec;
+
 pub use rect::{Rect, Size};
 
 /// One thing found in one image. The space of its box is said by whoever holds it: a decoder returns it in
@@ -30,5 +32,9 @@ pub struct Detection {
     pub confidence: f32,
     /// Named points of the thing (eyes, nose, …) as the model orders them, in the space of `bbox`.
     /// Empty for models without them.
-    pub landmarks: Vec<[f32; 2]>,
+    pub landmarks: Landmarks,
 }
+
+/// Points `[x, y]` of a detection. As many as a face has lie in the detection itself, so that finding one
+/// allocates nothing.
+pub type Landmarks = SmallVec<[[f32; 2]; 5]>;

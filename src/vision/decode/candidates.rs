@@ -1,8 +1,9 @@
 //! From scores to detections: the steps every layout shares, and where their cost is bounded.
 
 use super::tensor::Site;
+use super::workspace::Scratch;
 use super::{DecodeError, Params};
-use crate::vision::{Detection, Rect, nms};
+use crate::vision::{Detection, Landmarks, Rect};
 
 /// Candidates kept per detection asked for: overlapping ones must not starve the rest before suppression.
 const PER_DETECTION: usize = 30;
@@ -35,7 +36,14 @@ pub(super) enum Overlaps {
 }
 
 /// `raw` clamped to `0..=1` if it reaches the threshold; an error if it is NaN or reaches it by infinity.
+#[inline]
 pub(super) fn score(raw: f32, site: Site<'_>, params: &Params) -> Result<Option<f32>, DecodeError> {
+    // Nearly no score passes, so this much is to be found in the loops over them and not behind a call.
+    if passes(raw, params.score_threshold) { passing(raw, site, params) } else { Ok(None) }
+}
+
+/// [`score`] for a score that [`passes`].
+fn passing(raw: f32, site: Site<'_>, params: &Params) -> Result<Option<f32>, DecodeError> {
     if raw.is_nan() {
         return Err(site.non_finite());
     }
@@ -45,15 +53,46 @@ pub(super) fn score(raw: f32, site: Site<'_>, params: &Params) -> Result<Option<
     Ok(None)
 }
 
+/// Whether [`score`] has anything to say of one of the scores: one that reaches the threshold, or NaN. Nearly
+/// all of a frame's scores are looked at by this and nothing else, hence without a branch: the compiler takes
+/// several at a time.
+pub(super) fn any_passes(scores: &[f32], threshold: f32) -> bool {
+    scores.iter().fold(false, |any, &score| any | passes(score, threshold))
+}
+
+/// Whether a score reaches the threshold or is NaN; if the threshold is NaN, always.
+#[expect(clippy::neg_cmp_op_on_partial_ord, reason = "NaN must pass, and this is one instruction")]
+pub(super) fn passes(score: f32, threshold: f32) -> bool {
+    !(score < threshold)
+}
+
 /// The best of class scores and its class; NaN if one of them is.
-pub(super) fn best_class(scores: &[f32]) -> (u32, f32) {
+pub(super) fn best_class<'a>(scores: impl IntoIterator<Item = &'a f32>) -> (u32, f32) {
     let mut best = (0, f32::NEG_INFINITY);
     for (class, &score) in (0..).zip(scores) {
-        if score > best.1 || score.is_nan() {
-            best = (class, score);
+        // Which NaN is not: one comparison finds both, and nearly always it finds neither.
+        if score <= best.1 {
+            continue;
+        }
+        best = (class, score);
+        if score.is_nan() {
+            break;
         }
     }
     best
+}
+
+/// The best class of a row of class scores and its score, if it passes.
+pub(super) fn best_passing(
+    scores: &[f32],
+    site: Site<'_>,
+    params: &Params,
+) -> Result<Option<(u32, f32)>, DecodeError> {
+    if !any_passes(scores, params.score_threshold) {
+        return Ok(None);
+    }
+    let (class, raw) = best_class(scores);
+    Ok(score(raw, site, params)?.map(|score| (class, score)))
 }
 
 /// `exp` with a cap far above any size in pixels.
@@ -62,31 +101,47 @@ pub(super) fn capped_exp(exponent: f32) -> f32 {
 }
 
 /// The best class and the confidence of a row of box, objectness and class scores, if it passes.
+#[inline]
 pub(super) fn with_objectness(
     values: &[f32],
     site: Site<'_>,
     params: &Params,
 ) -> Result<Option<(u32, f32)>, DecodeError> {
     let [objectness] = super::tensor::values(values, 4);
-    let Some(objectness) = score(objectness, site, params)? else { return Ok(None) };
+    if passes(objectness, params.score_threshold) {
+        with_passing_objectness(objectness, values, site, params)
+    } else {
+        Ok(None)
+    }
+}
+
+/// [`with_objectness`] for a row whose objectness [`passes`].
+fn with_passing_objectness(
+    objectness: f32,
+    values: &[f32],
+    site: Site<'_>,
+    params: &Params,
+) -> Result<Option<(u32, f32)>, DecodeError> {
+    let Some(objectness) = passing(objectness, site, params)? else { return Ok(None) };
     let (class, class_score) = best_class(values.get(5..).unwrap_or_default());
     let class_score = if class_score.is_finite() { class_score.clamp(0.0, 1.0) } else { class_score };
     Ok(score(objectness * class_score, site, params)?.map(|confidence| (class, confidence)))
 }
 
-/// The candidates among rows of `channels` values, by what `judge` says of each: class and score if it passes.
+/// Adds the candidates among rows of `channels` values, by what `judge` says of each: class and score if it
+/// passes.
 pub(super) fn scan(
     data: &[f32],
     channels: usize,
+    candidates: &mut Vec<Candidate>,
     judge: impl Fn(&[f32]) -> Result<Option<(u32, f32)>, DecodeError>,
-) -> Result<Vec<Candidate>, DecodeError> {
-    let mut candidates = Vec::new();
+) -> Result<(), DecodeError> {
     for (row, values) in data.chunks_exact(channels.max(1)).enumerate() {
         if let Some((class, score)) = judge(values)? {
             candidates.push(Candidate { row, class, score });
         }
     }
-    Ok(candidates)
+    Ok(())
 }
 
 /// A class id given as a number, rounded; an error if it is not one of the known classes, or, where their
@@ -108,33 +163,34 @@ pub(super) fn class_id(raw: f32, site: Site<'_>, params: &Params) -> Result<u32,
 /// Where a candidate is, in model pixels, not yet clamped.
 pub(super) struct Place {
     pub(super) bbox: Rect,
-    pub(super) landmarks: Vec<[f32; 2]>,
+    pub(super) landmarks: Landmarks,
 }
 
 impl From<Rect> for Place {
     fn from(bbox: Rect) -> Self {
-        Self { bbox, landmarks: Vec::new() }
+        Self { bbox, landmarks: Landmarks::new() }
     }
 }
 
-/// The detections of one image: checks every candidate's numbers, keeps the best candidates, places them,
-/// and suppresses overlaps if asked to.
+/// Adds the detections of one image: checks every candidate's numbers, keeps the best candidates, places
+/// them, suppresses overlaps if asked to, orders and bounds.
 ///
 /// `finite` says whether all numbers that the place of a row is made of are finite.
 pub(super) fn detections<P: Into<Place>>(
-    mut candidates: Vec<Candidate>,
+    scratch: &mut Scratch,
     site: Site<'_>,
     params: &Params,
     overlaps: Overlaps,
     finite: impl Fn(usize) -> bool,
     place: impl Fn(usize) -> P,
-) -> Result<Vec<Detection>, DecodeError> {
+) -> Result<(), DecodeError> {
+    let Scratch { found, candidates, placed, suppression, .. } = scratch;
     if !candidates.iter().all(|candidate| finite(candidate.row)) {
         return Err(site.non_finite());
     }
-    keep_best(&mut candidates, limit(params));
-    let mut found = Vec::with_capacity(candidates.len());
-    for Candidate { row, class, score } in candidates {
+    keep_best(candidates, limit(params));
+    placed.clear();
+    for &Candidate { row, class, score } in candidates.iter() {
         let Place { bbox, mut landmarks } = place(row).into();
         let bbox = bbox.clamped(params.model);
         for [x, y] in &mut landmarks {
@@ -146,18 +202,16 @@ pub(super) fn detections<P: Into<Place>>(
             return Err(site.non_finite());
         }
         if bbox.width() > 0.0 && bbox.height() > 0.0 {
-            found.push(Detection { bbox, class, confidence: score, landmarks });
+            placed.push(Detection { bbox, class, confidence: score, landmarks });
         }
     }
-    Ok(finish(found, params, overlaps))
-}
-
-/// Suppresses overlaps if asked to, orders and bounds.
-fn finish(found: Vec<Detection>, params: &Params, overlaps: Overlaps) -> Vec<Detection> {
     match overlaps {
-        Overlaps::Suppress => nms::suppress(found, params.iou_threshold, params.max_detections),
-        Overlaps::Keep => nms::best(found, params.max_detections),
+        Overlaps::Suppress => {
+            suppression.suppress(placed, params.iou_threshold, params.max_detections, found);
+        }
+        Overlaps::Keep => suppression.best(placed, params.max_detections, found),
     }
+    Ok(())
 }
 
 /// How many candidates of an image are decoded.
@@ -205,5 +259,22 @@ mod tests {
         assert_eq!(best_class(&[0.1, 0.8, 0.8]), (1, 0.8));
         assert!(best_class(&[0.9, f32::NAN, 1.0]).1.is_nan());
         assert_eq!(best_class(&[]).1, f32::NEG_INFINITY);
+    }
+
+    #[test]
+    fn scores_pass_from_the_threshold_on_and_nan_passes_anywhere() {
+        for len in [0, 1, 3, 4, 7, 80, 81] {
+            let mut scores = vec![0.25; len];
+            assert!(!any_passes(&scores, 0.5));
+            for index in 0..len {
+                for odd in [0.5, f32::INFINITY, f32::NAN, -f32::NAN] {
+                    scores[index] = odd;
+                    assert!(any_passes(&scores, 0.5), "{odd} at {index} of {len}");
+                }
+                scores[index] = f32::NEG_INFINITY;
+                assert!(!any_passes(&scores, 0.5));
+            }
+        }
+        assert!(any_passes(&[0.0], f32::NAN));
     }
 }

@@ -5,10 +5,13 @@
 //! The formulas are those of Star-Clouds/CenterFace, but for one: there a box over the left or top edge is
 //! moved into the image with its size kept; here it is cut off at the edge, as all boxes are.
 
+use std::fmt;
+
 use super::candidates::{Candidate, Overlaps, Place, capped_exp, detections, score};
-use super::tensor::{Batched, all_finite, describe, each_image, row};
-use super::{DecodeError, Decoded, Decoder, DecoderKind, OutputShape, Params, TensorView};
-use crate::vision::{Detection, Rect};
+use super::tensor::{Batched, all_finite, describe, row};
+use super::workspace::Scratch;
+use super::{DecodeError, Decoder, DecoderKind, OutputShape, Params, TensorView, Workspace};
+use crate::vision::Rect;
 
 const RANK: usize = 4;
 
@@ -57,6 +60,16 @@ impl CenterFace {
     }
 }
 
+/// A map of these dimensions, written only for an error.
+struct Expected([usize; 3]);
+
+impl fmt::Display for Expected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [channels, height, width] = self.0;
+        write!(f, "[N, {channels}, {height}, {width}]")
+    }
+}
+
 impl Decoder for CenterFace {
     fn kind(&self) -> DecoderKind {
         DecoderKind::CenterFace
@@ -71,12 +84,14 @@ impl Decoder for CenterFace {
         outputs: &[TensorView<'_>],
         batch: usize,
         params: &Params,
-    ) -> Result<Decoded, DecodeError> {
+        workspace: &mut Workspace,
+    ) -> Result<(), DecodeError> {
+        workspace.clear();
         let side = |pixels: u32| pixels as usize / STRIDE;
         let (width, height) = (side(params.model.width), side(params.model.height));
         let map = |index: usize, name: &str| {
             let channels = CHANNELS.get(index).copied().unwrap_or_default();
-            let expected = format!("[N, {channels}, {height}, {width}]");
+            let expected = Expected([channels, height, width]);
             let map = Batched::of(outputs, name, RANK, &expected, batch)?;
             if [map.dim(1), map.dim(2), map.dim(3)] == [channels, height, width] {
                 Ok(map)
@@ -86,7 +101,8 @@ impl Decoder for CenterFace {
         };
         let [heat, size, offset, landmarks] = &self.outputs;
         let maps = [map(0, heat)?, map(1, size)?, map(2, offset)?, map(3, landmarks)?];
-        Ok(each_image(batch, |image| decode_image(&maps, image, width, params)))
+        workspace.each_image(batch, |image, scratch| decode_image(&maps, image, width, params, scratch));
+        Ok(())
     }
 }
 
@@ -95,14 +111,14 @@ fn decode_image(
     image: usize,
     width: usize,
     params: &Params,
-) -> Result<Vec<Detection>, DecodeError> {
+    scratch: &mut Scratch,
+) -> Result<(), DecodeError> {
     let [heat, size, offset, landmarks] = maps;
     let site = heat.site(image);
     let scores = heat.image(image);
-    let mut candidates = Vec::new();
     for (cell, &raw) in scores.iter().enumerate() {
         if let Some(score) = score(raw, site, params)? {
-            candidates.push(Candidate { row: cell, class: 0, score });
+            scratch.candidates.push(Candidate { row: cell, class: 0, score });
         }
     }
     let cells = scores.len();
@@ -129,5 +145,5 @@ fn decode_image(
         };
         Place { bbox, landmarks: (0..5).map(landmark).collect() }
     };
-    detections(candidates, site, params, Overlaps::Suppress, finite, place)
+    detections(scratch, site, params, Overlaps::Suppress, finite, place)
 }

@@ -2,9 +2,9 @@
 //! probability reaches the threshold, becomes one detection that covers the whole model image.
 
 use super::candidates::{best_class, score};
-use super::tensor::{Batched, Site, each_image, only};
-use super::{DecodeError, Decoded, Decoder, DecoderKind, OutputShape, Params, TensorView};
-use crate::vision::{Detection, Rect};
+use super::tensor::{Batched, Site, only};
+use super::{DecodeError, Decoder, DecoderKind, OutputShape, Params, TensorView, Workspace};
+use crate::vision::{Detection, Landmarks, Rect};
 
 /// How far the sum of probabilities may be from 1; softmax in f16 over a thousand classes stays within it.
 const SUM_TOLERANCE: f32 = 1e-2;
@@ -43,7 +43,9 @@ impl Decoder for Classifier {
         outputs: &[TensorView<'_>],
         batch: usize,
         params: &Params,
-    ) -> Result<Decoded, DecodeError> {
+        workspace: &mut Workspace,
+    ) -> Result<(), DecodeError> {
+        workspace.clear();
         let expected = self.kind().layout();
         let tensor = Batched::of(outputs, &self.output, self.rank, expected, batch)?;
         let classes = tensor.dim(1);
@@ -52,22 +54,27 @@ impl Decoder for Classifier {
             return Err(tensor.mismatch(expected));
         }
         tensor.check_classes(classes, params)?;
-        Ok(each_image(batch, |image| decode_image(tensor.image(image), tensor.site(image), params)))
+        workspace.each_image(batch, |image, scratch| {
+            let found = decode_image(tensor.image(image), tensor.site(image), params)?;
+            scratch.found.extend(found);
+            Ok(())
+        });
+        Ok(())
     }
 }
 
-fn decode_image(values: &[f32], site: Site<'_>, params: &Params) -> Result<Vec<Detection>, DecodeError> {
+fn decode_image(values: &[f32], site: Site<'_>, params: &Params) -> Result<Option<Detection>, DecodeError> {
     let (class, best) = best_class(values);
     if !best.is_finite() {
         return Err(site.non_finite());
     }
-    let Some(confidence) = score(probability(best, values), site, params)? else { return Ok(Vec::new()) };
+    let Some(confidence) = score(probability(best, values), site, params)? else { return Ok(None) };
     let (width, height) = (params.model.width as f32, params.model.height as f32);
     if params.max_detections == 0 || width == 0.0 || height == 0.0 {
-        return Ok(Vec::new());
+        return Ok(None);
     }
     let bbox = Rect::from_corners(0.0, 0.0, width, height);
-    Ok(vec![Detection { bbox, class, confidence, landmarks: Vec::new() }])
+    Ok(Some(Detection { bbox, class, confidence, landmarks: Landmarks::new() }))
 }
 
 /// The probability of the best class: its value if the row is one of probabilities, else its softmax.

@@ -6,8 +6,8 @@
 //! of labels tells: if it equals the logits of a query, there is no last class. Without labels there is one.
 
 use super::candidates::{Candidate, Overlaps, best_class, detections, score};
-use super::tensor::{Batched, all_finite, describe, each_image, row, values};
-use super::{DecodeError, Decoded, Decoder, DecoderKind, OutputShape, Params, TensorView};
+use super::tensor::{Batched, all_finite, describe, row, values};
+use super::{DecodeError, Decoder, DecoderKind, OutputShape, Params, TensorView, Workspace};
 use crate::vision::Rect;
 
 const RANK: usize = 3;
@@ -33,17 +33,25 @@ impl Scoring {
         }
     }
 
-    /// The best class of a query and its score, which is not finite if a logit that counts is not.
-    fn best(self, logits: &[f32]) -> (u32, f32) {
-        let (class, logit) = best_class(logits.get(..self.classes(logits.len())).unwrap_or_default());
+    /// The best class of a query and its score, which is not finite if a logit that counts is not. Where it
+    /// is certain to be below `threshold`, no more than a bound of the score.
+    fn best(self, logits: &[f32], threshold: f32) -> (u32, f32) {
+        let (classes, rest) = logits.split_at_checked(self.classes(logits.len())).unwrap_or_default();
+        let (class, logit) = best_class(classes);
         if !logit.is_finite() {
             return (class, logit);
         }
         let score = match self {
             Self::Sigmoid => 1.0 / (1.0 + (-logit).exp()),
             Self::Softmax => {
-                let (_, greatest) = best_class(logits);
-                (logit - greatest).exp() / logits.iter().map(|other| (other - greatest).exp()).sum::<f32>()
+                let (_, greatest) = best_class(rest.iter().chain([&logit]));
+                // The greatest adds exp(0) = 1 to the sum, so the score is no more than this. Most queries
+                // see nothing, and for them the exponentials of the other classes need not be computed.
+                let bound = (logit - greatest).exp();
+                if greatest.is_finite() && bound < threshold {
+                    return (class, bound);
+                }
+                bound / logits.iter().map(|other| (other - greatest).exp()).sum::<f32>()
             }
         };
         (class, score)
@@ -111,7 +119,9 @@ impl Decoder for Detr {
         outputs: &[TensorView<'_>],
         batch: usize,
         params: &Params,
-    ) -> Result<Decoded, DecodeError> {
+        workspace: &mut Workspace,
+    ) -> Result<(), DecodeError> {
+        workspace.clear();
         let logits = Batched::of(outputs, &self.logits, RANK, "[N, queries, classes]", batch)?;
         let (queries, count) = (logits.dim(1), logits.dim(2));
         if count < 2 || self.declared.is_some_and(|(declared, _)| declared != count) {
@@ -124,13 +134,12 @@ impl Decoder for Detr {
         let scoring = self.declared.map_or_else(|| Scoring::of(count, params), |(_, scoring)| scoring);
         logits.check_classes(scoring.classes(count), params)?;
         let (model_width, model_height) = (params.model.width as f32, params.model.height as f32);
-        Ok(each_image(batch, |image| {
+        workspace.each_image(batch, |image, scratch| {
             let site = logits.site(image);
-            let mut candidates = Vec::new();
             for (index, logits) in logits.image(image).chunks_exact(count).enumerate() {
-                let (class, raw) = scoring.best(logits);
+                let (class, raw) = scoring.best(logits, params.score_threshold);
                 if let Some(score) = score(raw, site, params)? {
-                    candidates.push(Candidate { row: index, class, score });
+                    scratch.candidates.push(Candidate { row: index, class, score });
                 }
             }
             let bbox_of = |index| values::<4>(row(boxes.image(image), 4, index), 0);
@@ -140,7 +149,8 @@ impl Decoder for Detr {
                 Rect::from_center(x, y * model_height, width, height * model_height)
             };
             let finite = |index| all_finite(&bbox_of(index));
-            detections(candidates, boxes.site(image), params, Overlaps::Keep, finite, rect_of)
-        }))
+            detections(scratch, boxes.site(image), params, Overlaps::Keep, finite, rect_of)
+        });
+        Ok(())
     }
 }

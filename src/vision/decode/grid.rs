@@ -21,10 +21,14 @@ pub(super) struct Cell {
 /// A map has `ceil(size / stride)` columns and rows, as convolutions of stride 2 leave them.
 #[derive(Clone, Debug)]
 pub(super) struct Grid {
-    levels: Vec<Level>,
+    levels: [Level; MAX_LEVELS],
 }
 
-#[derive(Clone, Copy, Debug)]
+/// The most feature maps any of the models has.
+const MAX_LEVELS: usize = STRIDES_4.len();
+
+/// A feature map; one without cells takes no predictions.
+#[derive(Clone, Copy, Debug, Default)]
 struct Level {
     stride: u32,
     columns: usize,
@@ -32,13 +36,14 @@ struct Level {
 }
 
 impl Grid {
+    /// The cells of the maps of `strides`, of which there are at most four.
     pub(super) fn new(model: Size, strides: &[u32]) -> Self {
         let level = |&stride: &u32| {
             let columns = model.width.div_ceil(stride) as usize;
             let rows = model.height.div_ceil(stride) as usize;
             Level { stride, columns, cells: columns.saturating_mul(rows) }
         };
-        Self { levels: strides.iter().map(level).collect() }
+        Self { levels: std::array::from_fn(|index| strides.get(index).map_or_else(Level::default, level)) }
     }
 
     /// Number of cells of all maps.

@@ -7,9 +7,10 @@
 //! Overlaps are not suppressed again. Rows below the threshold are padding, whatever else they say.
 
 use super::candidates::{Candidate, Overlaps, class_id, detections, score};
-use super::tensor::{Batched, Site, all_finite, each_image, only, row, values};
-use super::{DecodeError, Decoded, Decoder, DecoderKind, OutputShape, Params, TensorView};
-use crate::vision::{Detection, Rect};
+use super::tensor::{Batched, Site, all_finite, only, row, values};
+use super::workspace::Scratch;
+use super::{DecodeError, Decoder, DecoderKind, OutputShape, Params, TensorView, Workspace};
+use crate::vision::Rect;
 
 /// Which column holds what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,14 +40,15 @@ impl InGraphNms {
         Ok(Self { output: output.name.clone(), columns })
     }
 
-    /// The rows of `[M, 7]` by the image they name, leaving out those below the threshold.
+    /// Lists the rows of `[M, 7]` by the image they name, leaving out those below the threshold.
     fn rows_by_image(
         &self,
         tensor: &Batched<'_>,
         batch: usize,
         params: &Params,
-    ) -> Result<Vec<Vec<usize>>, DecodeError> {
-        let mut rows_by_image = vec![Vec::new(); batch];
+        rows: &mut Vec<(usize, usize)>,
+    ) -> Result<(), DecodeError> {
+        rows.clear();
         for (index, row) in tensor.data().chunks_exact(FLAT.count).enumerate() {
             let ([found], [score]) = (values(row, 0), values(row, FLAT.score));
             if score < params.score_threshold {
@@ -54,40 +56,47 @@ impl InGraphNms {
             }
             // The cast saturates and makes NaN zero; the comparison then tells what was no whole number.
             let image = found as usize;
-            match rows_by_image.get_mut(image).filter(|_| image as f32 == found) {
-                Some(rows) => rows.push(index),
-                None => {
-                    let output = self.output.clone();
-                    return Err(DecodeError::ImageIndex { output, row: index, batch, found });
-                }
+            if image >= batch || image as f32 != found {
+                let output = self.output.clone();
+                return Err(DecodeError::ImageIndex { output, row: index, batch, found });
             }
+            rows.push((image, index));
         }
-        Ok(rows_by_image)
+        // Models write the rows of an image together, so this finds them in order.
+        rows.sort_unstable();
+        Ok(())
     }
 
-    /// The detections of one image, whose rows are those of `data` at `rows`.
+    /// The candidate that a row of `data` is, if it passes.
+    fn candidate(
+        &self,
+        data: &[f32],
+        index: usize,
+        site: Site<'_>,
+        params: &Params,
+    ) -> Result<Option<Candidate>, DecodeError> {
+        let Columns { count, class, score: score_column, .. } = self.columns;
+        let values_of = row(data, count, index);
+        let ([class], [raw]) = (values(values_of, class), values(values_of, score_column));
+        let Some(score) = score(raw, site, params)? else { return Ok(None) };
+        Ok(Some(Candidate { row: index, class: class_id(class, site, params)?, score }))
+    }
+
+    /// Adds the detections of one image, whose candidates are rows of `data`.
     fn image(
         &self,
         data: &[f32],
-        rows: impl Iterator<Item = usize>,
         site: Site<'_>,
         params: &Params,
-    ) -> Result<Vec<Detection>, DecodeError> {
-        let Columns { count, bbox, class, score: score_column } = self.columns;
-        let mut candidates = Vec::new();
-        for index in rows {
-            let values_of = row(data, count, index);
-            let ([class], [raw]) = (values(values_of, class), values(values_of, score_column));
-            if let Some(score) = score(raw, site, params)? {
-                candidates.push(Candidate { row: index, class: class_id(class, site, params)?, score });
-            }
-        }
+        scratch: &mut Scratch,
+    ) -> Result<(), DecodeError> {
+        let Columns { count, bbox, .. } = self.columns;
         let corners_of = |index| values::<4>(row(data, count, index), bbox);
         let rect_of = |index| {
             let [x_min, y_min, x_max, y_max] = corners_of(index);
             Rect::from_corners(x_min, y_min, x_max, y_max)
         };
-        detections(candidates, site, params, Overlaps::Keep, |index| all_finite(&corners_of(index)), rect_of)
+        detections(scratch, site, params, Overlaps::Keep, |index| all_finite(&corners_of(index)), rect_of)
     }
 }
 
@@ -105,27 +114,40 @@ impl Decoder for InGraphNms {
         outputs: &[TensorView<'_>],
         batch: usize,
         params: &Params,
-    ) -> Result<Decoded, DecodeError> {
+        workspace: &mut Workspace,
+    ) -> Result<(), DecodeError> {
+        workspace.clear();
         let expected = self.kind().layout();
         if self.columns == FLAT {
             let tensor = Batched::unassigned(outputs, &self.output, 2, expected)?;
             if tensor.dim(1) != FLAT.count {
                 return Err(tensor.mismatch(expected));
             }
-            let rows = self.rows_by_image(&tensor, batch, params)?;
-            return Ok(rows
-                .into_iter()
-                .enumerate()
-                .map(|(image, rows)| self.image(tensor.data(), rows.into_iter(), tensor.site(image), params))
-                .collect());
+            self.rows_by_image(&tensor, batch, params, &mut workspace.scratch().rows)?;
+            let mut next = 0;
+            workspace.each_image(batch, |image, scratch| {
+                let (data, site) = (tensor.data(), tensor.site(image));
+                let rows = scratch.rows.get(next..).unwrap_or_default();
+                let rows = rows.get(..rows.partition_point(|&(of, _)| of == image)).unwrap_or_default();
+                next += rows.len();
+                for &(_, index) in rows {
+                    scratch.candidates.extend(self.candidate(data, index, site, params)?);
+                }
+                self.image(data, site, params, scratch)
+            });
+            return Ok(());
         }
         let tensor = Batched::of(outputs, &self.output, 3, expected, batch)?;
         if tensor.dim(2) != PER_IMAGE.count {
             return Err(tensor.mismatch(expected));
         }
-        let per_image = 0..tensor.dim(1);
-        Ok(each_image(batch, |image| {
-            self.image(tensor.image(image), per_image.clone(), tensor.site(image), params)
-        }))
+        workspace.each_image(batch, |image, scratch| {
+            let (data, site) = (tensor.image(image), tensor.site(image));
+            for index in 0..tensor.dim(1) {
+                scratch.candidates.extend(self.candidate(data, index, site, params)?);
+            }
+            self.image(data, site, params, scratch)
+        });
+        Ok(())
     }
 }

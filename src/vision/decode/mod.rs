@@ -1,7 +1,8 @@
 //! Decoding: the output tensors of one batch run become detections, per image and in model space.
 //!
 //! [`choose()`] picks a [`DecoderKind`] from the shapes a model declares, [`check`] builds the [`Decoder`] or
-//! says which output it cannot read, and [`Decoder::decode`] reads a run. All layouts share these rules:
+//! says which output it cannot read, and [`Decoder::decode`] reads a run into a [`Workspace`], whose memory
+//! it uses again and again: a run like an earlier one allocates nothing. All layouts share these rules:
 //!
 //! * A candidate is kept if its score is at least `score_threshold`. Scores are then clamped to `0..=1`.
 //! * A NaN score, or any non-finite number in a candidate above the threshold, fails that image and no other
@@ -30,16 +31,18 @@ mod ssd;
 mod tensor;
 #[cfg(test)]
 mod tests;
+mod workspace;
 mod yolov5;
 mod yolov8;
 mod yolox;
 
-use super::{Detection, Size};
+use super::Size;
 
 pub use choose::{Hints, choose};
 pub use error::DecodeError;
 pub use kind::{DecoderChoice, DecoderKind, UnknownDecoder};
 pub use tensor::{OutputShape, TensorView};
+pub use workspace::Workspace;
 
 /// What the caller asks of a decoder. May change from run to run, except `classes`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -57,9 +60,6 @@ pub struct Params {
     pub classes: Option<usize>,
 }
 
-/// The detections of each image of a run, or why that image has none.
-pub type Decoded = Vec<Result<Vec<Detection>, DecodeError>>;
-
 /// Reads the outputs of a model with one known layout.
 pub trait Decoder: Send + Sync {
     /// The layout.
@@ -69,19 +69,22 @@ pub trait Decoder: Send + Sync {
     /// carry a class id.
     fn classes(&self) -> Option<usize>;
 
-    /// The detections of each of the `batch` images of one run, best first, in model pixels.
+    /// Finds the detections of each of the `batch` images of one run and leaves them in `workspace`, best
+    /// first and in model pixels, in place of what an earlier run, of whatever model, has left there.
     ///
-    /// The result has `batch` entries. An inner error concerns one image.
+    /// The workspace then has `batch` results. An error among them concerns one image.
     ///
     /// # Errors
     /// The outputs as a whole cannot be read: one is missing, has another rank or other dimensions than its
-    /// layout asks for, holds more or fewer images than `batch`, or names an image outside the batch.
+    /// layout asks for, holds more or fewer images than `batch`, or names an image outside the batch. The
+    /// workspace then has no results.
     fn decode(
         &self,
         outputs: &[TensorView<'_>],
         batch: usize,
         params: &Params,
-    ) -> Result<Decoded, DecodeError>;
+        workspace: &mut Workspace,
+    ) -> Result<(), DecodeError>;
 }
 
 /// A decoder of `kind` for a model that declares `outputs`.

@@ -5,11 +5,13 @@
 //! stride 64) from its corner: `get_single_level_center_point` and `get_single_level_center_priors` of
 //! RangiLyu/nanodet.
 
-use super::candidates::{Overlaps, best_class, detections, scan, score};
+use std::fmt;
+
+use super::candidates::{Overlaps, best_passing, detections, scan};
 use super::grid::{Cell, Grid, STRIDES_3, STRIDES_4};
-use super::tensor::{Batched, all_finite, each_image, only, row};
-use super::{DecodeError, Decoded, Decoder, DecoderKind, OutputShape, Params, TensorView};
-use crate::vision::Rect;
+use super::tensor::{Batched, all_finite, only, row};
+use super::{DecodeError, Decoder, DecoderKind, OutputShape, Params, TensorView, Workspace};
+use crate::vision::{Rect, Size};
 
 const RANK: usize = 3;
 
@@ -76,14 +78,19 @@ impl NanoDet {
         };
         let fits =
             |output: &OutputShape| output.rank() == RANK && head_of(output).is_none_or(|head| head.is_some());
-        let output = only(outputs, &expected(params), fits)?;
+        let output = only(outputs, Expected(params.model), fits)?;
         Ok(Self { output: output.name.clone(), declared: head_of(output).flatten() })
     }
 }
 
-fn expected(params: &Params) -> String {
-    let [three, four] = [STRIDES_3, STRIDES_4].map(|strides| Grid::new(params.model, strides).cells());
-    format!("[N, {three} or {four}, classes + 4 * bins]")
+/// The layout for a model image of that size, written only for an error.
+struct Expected(Size);
+
+impl fmt::Display for Expected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [three, four] = [STRIDES_3, STRIDES_4].map(|strides| Grid::new(self.0, strides).cells());
+        write!(f, "[N, {three} or {four}, classes + 4 * bins]")
+    }
 }
 
 impl Decoder for NanoDet {
@@ -100,27 +107,30 @@ impl Decoder for NanoDet {
         outputs: &[TensorView<'_>],
         batch: usize,
         params: &Params,
-    ) -> Result<Decoded, DecodeError> {
-        let tensor = Batched::of(outputs, &self.output, RANK, &expected(params), batch)?;
+        workspace: &mut Workspace,
+    ) -> Result<(), DecodeError> {
+        workspace.clear();
+        let expected = Expected(params.model);
+        let tensor = Batched::of(outputs, &self.output, RANK, &expected, batch)?;
         let (cells, channels) = (tensor.dim(1), tensor.dim(2));
         let Some(head) = Head::of(cells, channels, params) else {
-            return Err(tensor.mismatch(expected(params)));
+            return Err(tensor.mismatch(expected));
         };
         if self.declared.is_some_and(|declared| declared != (cells, channels, head.classes)) {
-            return Err(tensor.mismatch(expected(params)));
+            return Err(tensor.mismatch(expected));
         }
         tensor.check_classes(head.classes, params)?;
-        Ok(each_image(batch, |image| {
+        workspace.each_image(batch, |image, scratch| {
             let (data, site) = (tensor.image(image), tensor.site(image));
-            let candidates = scan(data, channels, |values| {
-                let (class, raw) = best_class(values.get(..head.classes).unwrap_or_default());
-                Ok(score(raw, site, params)?.map(|score| (class, score)))
+            scan(data, channels, &mut scratch.candidates, |values| {
+                best_passing(values.get(..head.classes).unwrap_or_default(), site, params)
             })?;
             let sides_of = |index| row(data, channels, index).get(head.classes..).unwrap_or_default();
             let finite = |index| all_finite(sides_of(index));
             let rect_of = |index| rect(sides_of(index), &head, index);
-            detections(candidates, site, params, Overlaps::Suppress, finite, rect_of)
-        }))
+            detections(scratch, site, params, Overlaps::Suppress, finite, rect_of)
+        });
+        Ok(())
     }
 }
 

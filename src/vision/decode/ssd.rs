@@ -6,9 +6,10 @@
 //! and the order boxes, classes, scores, number that TensorFlow Lite exports have.
 
 use super::candidates::{Candidate, Overlaps, class_id, detections, score};
-use super::tensor::{Batched, all_finite, describe, each_image, row, values};
-use super::{DecodeError, Decoded, Decoder, DecoderKind, OutputShape, Params, TensorView};
-use crate::vision::{Detection, Rect};
+use super::tensor::{Batched, all_finite, describe, row, values};
+use super::workspace::Scratch;
+use super::{DecodeError, Decoder, DecoderKind, OutputShape, Params, TensorView, Workspace};
+use crate::vision::Rect;
 
 pub(super) struct Ssd {
     boxes: String,
@@ -64,16 +65,16 @@ impl Ssd {
         }
     }
 
-    fn image(&self, run: &Run<'_>, image: usize, params: &Params) -> Result<Vec<Detection>, DecodeError> {
+    /// Adds the detections of one image.
+    fn image(run: &Run<'_>, image: usize, params: &Params, scratch: &mut Scratch) -> Result<(), DecodeError> {
         let (boxes, classes) = (run.boxes.image(image), run.classes.image(image));
         let (boxes_site, classes_site) = (run.boxes.site(image), run.classes.site(image));
         let scores_site = run.scores.site(image);
         let valid = run.valid(image)?;
-        let mut candidates = Vec::new();
         for (index, (&raw, &class)) in run.scores.image(image).iter().zip(classes).take(valid).enumerate() {
             if let Some(score) = score(raw, scores_site, params)? {
                 let class = class_id(class, classes_site, params)?;
-                candidates.push(Candidate { row: index, class, score });
+                scratch.candidates.push(Candidate { row: index, class, score });
             }
         }
         let corners_of = |index| values::<4>(row(boxes, 4, index), 0);
@@ -83,7 +84,7 @@ impl Ssd {
             Rect::from_corners(x_min * width, y_min * height, x_max * width, y_max * height)
         };
         let finite = |index| all_finite(&corners_of(index));
-        detections(candidates, boxes_site, params, Overlaps::Keep, finite, rect_of)
+        detections(scratch, boxes_site, params, Overlaps::Keep, finite, rect_of)
     }
 }
 
@@ -159,7 +160,9 @@ impl Decoder for Ssd {
         outputs: &[TensorView<'_>],
         batch: usize,
         params: &Params,
-    ) -> Result<Decoded, DecodeError> {
+        workspace: &mut Workspace,
+    ) -> Result<(), DecodeError> {
+        workspace.clear();
         let scores = Batched::of(outputs, &self.scores, 2, "[N, K]", batch)?;
         let [k, n] = [scores.dim(1), batch];
         let classes = Batched::of(outputs, &self.classes, 2, "[N, K]", batch)?;
@@ -178,6 +181,7 @@ impl Decoder for Ssd {
             return Err(count.mismatch(format!("[{n}, 1]")));
         }
         let run = Run { boxes, classes, scores, count };
-        Ok(each_image(batch, |image| self.image(&run, image, params)))
+        workspace.each_image(batch, |image, scratch| Self::image(&run, image, params, scratch));
+        Ok(())
     }
 }

@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-use super::{DecodeError, Decoded, Params};
-use crate::vision::Detection;
+use super::{DecodeError, Params};
 
 /// One output tensor of a run, row-major, converted to f32 by the engine (class ids up to 2^24 are exact).
 #[derive(Clone, Copy, Debug)]
@@ -41,10 +40,10 @@ impl OutputShape {
             && fixed.iter().all(|&(axis, dim)| self.dim(axis).is_none_or(|declared| declared == dim))
     }
 
-    pub(super) fn mismatch(&self, expected: impl Into<String>) -> DecodeError {
+    pub(super) fn mismatch(&self, expected: impl fmt::Display) -> DecodeError {
         DecodeError::Shape {
             output: self.name.clone(),
-            expected: expected.into(),
+            expected: expected.to_string(),
             found: Shape(self).to_string(),
         }
     }
@@ -86,14 +85,14 @@ pub(super) fn describe(outputs: &[OutputShape]) -> String {
 /// None or several do: [`DecodeError::Shape`] if there is just one output, else [`DecodeError::NoOutput`].
 pub(super) fn only<'a>(
     outputs: &'a [OutputShape],
-    expected: &str,
+    expected: impl fmt::Display,
     fits: impl Fn(&OutputShape) -> bool,
 ) -> Result<&'a OutputShape, DecodeError> {
     let mut fitting = outputs.iter().filter(|output| fits(output));
     match (fitting.next(), fitting.next(), outputs) {
         (Some(output), None, _) => Ok(output),
         (None, _, [output]) => Err(output.mismatch(expected)),
-        _ => Err(DecodeError::NoOutput { expected: expected.to_owned(), found: describe(outputs) }),
+        _ => Err(DecodeError::NoOutput { expected: expected.to_string(), found: describe(outputs) }),
     }
 }
 
@@ -107,12 +106,13 @@ pub(super) struct Batched<'a> {
 }
 
 impl<'a> Batched<'a> {
-    /// The output `name` with `rank` dimensions, the first of which is `batch`.
+    /// The output `name` with `rank` dimensions, the first of which is `batch`. `expected` is written only
+    /// for an error.
     pub(super) fn of(
         outputs: &[TensorView<'a>],
         name: &str,
         rank: usize,
-        expected: &str,
+        expected: impl fmt::Display,
         batch: usize,
     ) -> Result<Self, DecodeError> {
         let tensor = Self::unassigned(outputs, name, rank, expected)?;
@@ -127,7 +127,7 @@ impl<'a> Batched<'a> {
         outputs: &[TensorView<'a>],
         name: &str,
         rank: usize,
-        expected: &str,
+        expected: impl fmt::Display,
     ) -> Result<Self, DecodeError> {
         let Some(view) = outputs.iter().find(|output| output.name == name) else {
             let found: Vec<_> = outputs.iter().map(|output| declared(output.name, output.shape)).collect();
@@ -162,7 +162,7 @@ impl<'a> Batched<'a> {
         }
     }
 
-    pub(super) fn mismatch(&self, expected: impl Into<String>) -> DecodeError {
+    pub(super) fn mismatch(&self, expected: impl fmt::Display) -> DecodeError {
         declared(self.name, self.dims).mismatch(expected)
     }
 
@@ -215,12 +215,4 @@ impl Site<'_> {
     pub(super) fn non_finite(&self) -> DecodeError {
         DecodeError::NonFinite { output: self.output.to_owned(), image: self.image }
     }
-}
-
-/// One result for each image of a batch.
-pub(super) fn each_image(
-    batch: usize,
-    decode: impl Fn(usize) -> Result<Vec<Detection>, DecodeError>,
-) -> Decoded {
-    (0..batch).map(decode).collect()
 }

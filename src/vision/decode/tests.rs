@@ -1,15 +1,17 @@
 //! What all decoders have in common is tested over all of them, with tensors that [`fixture`] writes by hand
-//! from a list of things; what is particular to a layout is in [`layouts`], with its numbers spelt out.
+//! from a list of things; what is particular to a layout is in [`layouts`], with its numbers spelt out; what
+//! becomes of a workspace that is used again is in [`reuse`].
 
 mod choosing;
 mod fixture;
 mod hostile;
 mod layouts;
+mod reuse;
 
-use fixture::{KINDS, MODEL, Thing, declared, decode, params, run, tensors};
+use fixture::{KINDS, MODEL, Thing, all, declared, decode, params, run, tensors};
 
 use super::*;
-use crate::vision::Rect;
+use crate::vision::{Detection, Rect};
 
 /// Three images: two things, none, one thing.
 fn three_images() -> [Vec<Thing>; 3] {
@@ -145,7 +147,7 @@ fn open_dimensions_are_read_from_the_run() {
         let images = three_images();
         let owned = tensors(kind, &images);
         let views: Vec<_> = owned.iter().map(fixture::Tensor::view).collect();
-        let found = decoder.decode(&views, images.len(), &params()).unwrap();
+        let found = all(&*decoder, &views, images.len(), &params()).unwrap();
         assert_eq!(found, decode(kind, &images).unwrap(), "{kind}");
     }
 }
@@ -157,8 +159,8 @@ fn more_classes_than_labels_fail_the_run() {
         let decoder = check(kind, &declared(kind), &params()).unwrap();
         let owned = tensors(kind, &three_images());
         let views: Vec<_> = owned.iter().map(fixture::Tensor::view).collect();
-        assert!(decoder.decode(&views, 3, &labels(2)).is_ok(), "{kind}");
-        let error = decoder.decode(&views, 3, &labels(1)).unwrap_err();
+        assert!(all(&*decoder, &views, 3, &labels(2)).is_ok(), "{kind}");
+        let error = all(&*decoder, &views, 3, &labels(1)).unwrap_err();
         assert!(matches!(error, DecodeError::Shape { .. }), "{kind}: {error}");
     }
 }

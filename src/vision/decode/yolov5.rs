@@ -2,8 +2,8 @@
 //! pixels, objectness, class scores; the confidence is objectness × best class score.
 
 use super::candidates::{Overlaps, detections, scan, with_objectness};
-use super::tensor::{Batched, all_finite, each_image, only, row, values};
-use super::{DecodeError, Decoded, Decoder, DecoderKind, OutputShape, Params, TensorView};
+use super::tensor::{Batched, all_finite, only, row, values};
+use super::{DecodeError, Decoder, DecoderKind, OutputShape, Params, TensorView, Workspace};
 use crate::vision::Rect;
 
 /// Box and objectness come before the class scores.
@@ -42,7 +42,9 @@ impl Decoder for YoloV5 {
         outputs: &[TensorView<'_>],
         batch: usize,
         params: &Params,
-    ) -> Result<Decoded, DecodeError> {
+        workspace: &mut Workspace,
+    ) -> Result<(), DecodeError> {
+        workspace.clear();
         let expected = self.kind().layout();
         let tensor = Batched::of(outputs, &self.output, RANK, expected, batch)?;
         let channels = tensor.dim(2);
@@ -50,16 +52,17 @@ impl Decoder for YoloV5 {
             return Err(tensor.mismatch(expected));
         }
         tensor.check_classes(channels - BEFORE_CLASSES, params)?;
-        Ok(each_image(batch, |image| {
+        workspace.each_image(batch, |image, scratch| {
             let (data, site) = (tensor.image(image), tensor.site(image));
-            let candidates = scan(data, channels, |values| with_objectness(values, site, params))?;
+            scan(data, channels, &mut scratch.candidates, |values| with_objectness(values, site, params))?;
             let bbox_of = |index| values::<4>(row(data, channels, index), 0);
             let rect_of = |index| {
                 let [x, y, width, height] = bbox_of(index);
                 Rect::from_center(x, y, width, height)
             };
             let finite = |index| all_finite(&bbox_of(index));
-            detections(candidates, site, params, Overlaps::Suppress, finite, rect_of)
-        }))
+            detections(scratch, site, params, Overlaps::Suppress, finite, rect_of)
+        });
+        Ok(())
     }
 }

@@ -1,10 +1,11 @@
 //! YOLOv8 and its successors: `[N, 4 + classes, anchors]`, or the same transposed: center x, center y, width,
 //! height in model pixels, then class scores, the best of which is the confidence. One class is enough.
 
-use super::candidates::{Candidate, Overlaps, best_class, detections, scan, score};
+use super::candidates::{Candidate, Overlaps, best_class, best_passing, detections, passes, scan, score};
 use super::grid::{Grid, STRIDES_3};
-use super::tensor::{Batched, Site, all_finite, each_image, only, row, values};
-use super::{DecodeError, Decoded, Decoder, DecoderKind, OutputShape, Params, TensorView};
+use super::tensor::{Batched, Site, all_finite, only, row, values};
+use super::workspace::Scratch;
+use super::{DecodeError, Decoder, DecoderKind, OutputShape, Params, TensorView, Workspace};
 use crate::vision::Rect;
 
 /// The box comes before the class scores.
@@ -95,7 +96,9 @@ impl Decoder for YoloV8 {
         outputs: &[TensorView<'_>],
         batch: usize,
         params: &Params,
-    ) -> Result<Decoded, DecodeError> {
+        workspace: &mut Workspace,
+    ) -> Result<(), DecodeError> {
+        workspace.clear();
         let expected = self.kind().layout();
         let tensor = Batched::of(outputs, &self.output, RANK, expected, batch)?;
         let found = Layout::of(Some(tensor.dim(1)), Some(tensor.dim(2)), params);
@@ -105,16 +108,15 @@ impl Decoder for YoloV8 {
             return Err(tensor.mismatch(expected));
         }
         tensor.check_classes(channels - BEFORE_CLASSES, params)?;
-        Ok(each_image(batch, |image| {
+        workspace.each_image(batch, |image, scratch| {
             let (data, site) = (tensor.image(image), tensor.site(image));
             let anchors = data.len() / channels;
-            let candidates = match layout {
-                Layout::ChannelsFirst => scan_columns(data, anchors, site, params)?,
-                Layout::ChannelsLast => scan(data, channels, |values| {
-                    let (class, raw) = best_class(values.get(BEFORE_CLASSES..).unwrap_or_default());
-                    Ok(score(raw, site, params)?.map(|score| (class, score)))
+            match layout {
+                Layout::ChannelsFirst => scan_columns(data, anchors, site, params, scratch)?,
+                Layout::ChannelsLast => scan(data, channels, &mut scratch.candidates, |values| {
+                    best_passing(values.get(BEFORE_CLASSES..).unwrap_or_default(), site, params)
                 })?,
-            };
+            }
             let bbox_of = |index| match layout {
                 Layout::ChannelsFirst => [0, 1, 2, 3].map(|channel| at(data, anchors, channel, index)),
                 Layout::ChannelsLast => values(row(data, channels, index), 0),
@@ -124,8 +126,9 @@ impl Decoder for YoloV8 {
                 Rect::from_center(x, y, width, height)
             };
             let finite = |index| all_finite(&bbox_of(index));
-            detections(candidates, site, params, Overlaps::Suppress, finite, rect_of)
-        }))
+            detections(scratch, site, params, Overlaps::Suppress, finite, rect_of)
+        });
+        Ok(())
     }
 }
 
@@ -134,29 +137,47 @@ fn at(data: &[f32], anchors: usize, channel: usize, anchor: usize) -> f32 {
     row(data, anchors, channel).get(anchor).copied().unwrap_or(f32::NAN)
 }
 
-/// The candidates of `[4 + classes, anchors]`: class by class along the anchors, as they lie in memory.
+/// Adds the candidates of `[4 + classes, anchors]`: marks the anchors of which a score may pass, class by class
+/// as the scores lie in memory, then looks for the best class of those.
 fn scan_columns(
     data: &[f32],
     anchors: usize,
     site: Site<'_>,
     params: &Params,
-) -> Result<Vec<Candidate>, DecodeError> {
-    let (mut best, mut classes) = (vec![f32::NEG_INFINITY; anchors], vec![0_u32; anchors]);
-    let scores = data.chunks_exact(anchors.max(1)).skip(BEFORE_CLASSES);
-    for (class, scores) in (0..).zip(scores) {
-        // Without a branch, so that the compiler can take several anchors at a time.
-        for ((best, best_class), &score) in best.iter_mut().zip(&mut classes).zip(scores) {
-            // A NaN stays: nothing is greater than it, and another NaN is as good.
-            let better = score > *best || score.is_nan();
-            *best = if better { score } else { *best };
-            *best_class = if better { class } else { *best_class };
-        }
-    }
-    let mut candidates = Vec::new();
-    for (index, (raw, class)) in best.into_iter().zip(classes).enumerate() {
+    scratch: &mut Scratch,
+) -> Result<(), DecodeError> {
+    let Scratch { candidates, marks, .. } = scratch;
+    let scores = data.get(BEFORE_CLASSES * anchors..).unwrap_or_default();
+    mark(scores, anchors, params.score_threshold, marks);
+    for (anchor, _) in marks.iter().enumerate().filter(|&(_, &mark)| mark != 0) {
+        let column = scores.get(anchor..).unwrap_or_default().iter().step_by(anchors);
+        let (class, raw) = best_class(column);
         if let Some(score) = score(raw, site, params)? {
-            candidates.push(Candidate { row: index, class, score });
+            candidates.push(Candidate { row: anchor, class, score });
         }
     }
-    Ok(candidates)
+    Ok(())
+}
+
+/// Marks the anchors of `[classes, anchors]` of which a score reaches the threshold or is NaN.
+///
+/// This reads every score of every frame: four classes at once, so that the marks are read and written less
+/// often than the scores, and without a branch, so that the compiler takes several anchors at a time.
+fn mark(scores: &[f32], anchors: usize, threshold: f32, marks: &mut Vec<u32>) {
+    let mark_if = |passes: bool| if passes { u32::MAX } else { 0 };
+    marks.clear();
+    marks.resize(anchors, 0);
+    let fours = scores.chunks_exact((4 * anchors).max(1));
+    for ones in fours.remainder().chunks_exact(anchors.max(1)) {
+        for (mark, &score) in marks.iter_mut().zip(ones) {
+            *mark |= mark_if(passes(score, threshold));
+        }
+    }
+    for four in fours {
+        let [a, b, c, d] = [0, 1, 2, 3].map(|class| row(four, anchors, class));
+        for ((((mark, &a), &b), &c), &d) in marks.iter_mut().zip(a).zip(b).zip(c).zip(d) {
+            let [a, b, c, d] = [a, b, c, d].map(|score| passes(score, threshold));
+            *mark |= mark_if(a | b | c | d);
+        }
+    }
 }

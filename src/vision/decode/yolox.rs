@@ -2,10 +2,12 @@
 //! scores, relative to a cell of the feature maps of strides 8, 16 and 32: the center is (offset + cell) ×
 //! stride, the size exp(log size) × stride. Exports made with the grid already applied are `yolov5` rows.
 
+use std::fmt;
+
 use super::candidates::{Overlaps, capped_exp, detections, scan, with_objectness};
 use super::grid::{Grid, STRIDES_3};
-use super::tensor::{Batched, all_finite, each_image, only, row, values};
-use super::{DecodeError, Decoded, Decoder, DecoderKind, OutputShape, Params, TensorView};
+use super::tensor::{Batched, all_finite, only, row, values};
+use super::{DecodeError, Decoder, DecoderKind, OutputShape, Params, TensorView, Workspace};
 use crate::vision::Rect;
 
 /// Box and objectness come before the class scores.
@@ -24,13 +26,18 @@ impl YoloX {
         let fits = |output: &OutputShape| {
             output.fits(RANK, &[(1, cells)]) && output.dim(2).is_none_or(|channels| channels > BEFORE_CLASSES)
         };
-        let output = only(outputs, &expected(cells), fits)?;
+        let output = only(outputs, Expected(cells), fits)?;
         Ok(Self { output: output.name.clone(), channels: output.dim(2) })
     }
 }
 
-fn expected(cells: usize) -> String {
-    format!("[N, {cells}, 5 + classes]")
+/// The layout for that many cells, written only for an error.
+struct Expected(usize);
+
+impl fmt::Display for Expected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "[N, {}, 5 + classes]", self.0)
+    }
 }
 
 impl Decoder for YoloX {
@@ -47,9 +54,11 @@ impl Decoder for YoloX {
         outputs: &[TensorView<'_>],
         batch: usize,
         params: &Params,
-    ) -> Result<Decoded, DecodeError> {
+        workspace: &mut Workspace,
+    ) -> Result<(), DecodeError> {
+        workspace.clear();
         let grid = Grid::new(params.model, STRIDES_3);
-        let expected = expected(grid.cells());
+        let expected = Expected(grid.cells());
         let tensor = Batched::of(outputs, &self.output, RANK, &expected, batch)?;
         let channels = tensor.dim(2);
         if tensor.dim(1) != grid.cells()
@@ -59,14 +68,15 @@ impl Decoder for YoloX {
             return Err(tensor.mismatch(expected));
         }
         tensor.check_classes(channels - BEFORE_CLASSES, params)?;
-        Ok(each_image(batch, |image| {
+        workspace.each_image(batch, |image, scratch| {
             let (data, site) = (tensor.image(image), tensor.site(image));
-            let candidates = scan(data, channels, |values| with_objectness(values, site, params))?;
+            scan(data, channels, &mut scratch.candidates, |values| with_objectness(values, site, params))?;
             let raw_of = |index| values::<4>(row(data, channels, index), 0);
             let rect_of = |index| rect(raw_of(index), &grid, index);
             let finite = |index| all_finite(&raw_of(index));
-            detections(candidates, site, params, Overlaps::Suppress, finite, rect_of)
-        }))
+            detections(scratch, site, params, Overlaps::Suppress, finite, rect_of)
+        });
+        Ok(())
     }
 }
 

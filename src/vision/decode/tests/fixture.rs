@@ -2,6 +2,7 @@
 
 use super::super::grid::{Grid, STRIDES_3};
 use super::super::*;
+use crate::vision::Detection;
 
 /// Size of the fixtures' model image: 42 cells of strides 8, 16 and 32.
 pub(super) const MODEL: Size = Size::new(64, 32);
@@ -119,11 +120,35 @@ pub(super) fn tensors(kind: DecoderKind, images: &[Vec<Thing>]) -> Vec<Tensor> {
     tensors
 }
 
+/// The detections of each image of a run, or why that image has none.
+pub(super) type Decoded = Vec<Result<Vec<Detection>, DecodeError>>;
+
+/// What a workspace holds.
+pub(super) fn results(workspace: &Workspace) -> Decoded {
+    let owned = |result: Result<&[Detection], &DecodeError>| match result {
+        Ok(found) => Ok(found.to_vec()),
+        Err(error) => Err(error.clone()),
+    };
+    (0..workspace.images()).filter_map(|image| workspace.image(image).map(owned)).collect()
+}
+
+/// Decodes into a workspace of its own.
+pub(super) fn all(
+    decoder: &dyn Decoder,
+    outputs: &[TensorView<'_>],
+    batch: usize,
+    params: &Params,
+) -> Result<Decoded, DecodeError> {
+    let mut workspace = Workspace::default();
+    decoder.decode(outputs, batch, params, &mut workspace)?;
+    Ok(results(&workspace))
+}
+
 /// Decodes `images` with a decoder built from the declared shapes.
 pub(super) fn run(kind: DecoderKind, images: &[Vec<Thing>], params: &Params) -> Result<Decoded, DecodeError> {
     let owned = tensors(kind, images);
     let views: Vec<_> = owned.iter().map(Tensor::view).collect();
-    check(kind, &declared(kind), params)?.decode(&views, images.len(), params)
+    all(&*check(kind, &declared(kind), params)?, &views, images.len(), params)
 }
 
 pub(super) fn decode(kind: DecoderKind, images: &[Vec<Thing>]) -> Result<Decoded, DecodeError> {

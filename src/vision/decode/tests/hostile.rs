@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 
 use super::super::*;
-use super::fixture::{KINDS, MODEL, Tensor, Thing, declared, decode, params, tensors};
-use crate::vision::Rect;
+use super::fixture::{Decoded, KINDS, MODEL, Tensor, Thing, all, declared, decode, params, tensors};
+use crate::vision::{Detection, Rect};
 
 const BBOX: [f32; 4] = [2.0, 4.0, 18.0, 12.0];
 
@@ -73,7 +73,7 @@ fn boxes_with_their_sides_swapped_are_dropped() {
 
 fn decode_owned(kind: DecoderKind, owned: &[Tensor], batch: usize) -> Result<Decoded, DecodeError> {
     let views: Vec<_> = owned.iter().map(Tensor::view).collect();
-    check(kind, &declared(kind), &params()).unwrap().decode(&views, batch, &params())
+    all(&*check(kind, &declared(kind), &params()).unwrap(), &views, batch, &params())
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn assert_bounded(kind: DecoderKind, model: Size, tensors: &[(&str, &[usize], &[
     let limits: &[usize] = if model == MODEL { &[300, usize::MAX] } else { &[300] };
     for &max_detections in limits {
         let params = Params { max_detections, ..params };
-        let found = decoder.decode(&views, 1, &params).unwrap().remove(0).unwrap();
+        let found = all(&*decoder, &views, 1, &params).unwrap().remove(0).unwrap();
         assert!(!found.is_empty() && found.len() <= max_detections.min(30_000), "{kind}");
     }
 }
@@ -287,7 +287,7 @@ proptest! {
         }
         let params = Params { score_threshold, iou_threshold, max_detections, ..params() };
         let decoder = check(kind, &shapes, &params).unwrap();
-        if let Ok(found) = decoder.decode(&views, batch, &params) {
+        if let Ok(found) = all(&*decoder, &views, batch, &params) {
             assert_valid(&found, batch, &params)?;
         }
     }

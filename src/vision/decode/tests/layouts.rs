@@ -1,8 +1,8 @@
 //! Each layout with its numbers spelt out.
 
 use super::super::*;
-use super::fixture::params;
-use crate::vision::Rect;
+use super::fixture::{Decoded, all, params};
+use crate::vision::{Detection, Landmarks, Rect};
 
 fn output(name: &str, dims: &[usize]) -> OutputShape {
     OutputShape { name: name.to_owned(), dims: dims.iter().copied().map(Some).collect() }
@@ -17,7 +17,7 @@ fn decode(
 ) -> Result<Decoded, DecodeError> {
     let shapes: Vec<_> = tensors.iter().map(|(name, shape, _)| output(name, shape)).collect();
     let views: Vec<_> = tensors.iter().map(|&(name, shape, data)| TensorView { name, shape, data }).collect();
-    check(kind, &shapes, params)?.decode(&views, batch, params)
+    all(&*check(kind, &shapes, params)?, &views, batch, params)
 }
 
 fn one(
@@ -31,7 +31,7 @@ fn one(
 fn detection(class: u32, confidence: f32, corners: [f32; 4]) -> Detection {
     let [x_min, y_min, x_max, y_max] = corners;
     let bbox = Rect::from_corners(x_min, y_min, x_max, y_max);
-    Detection { bbox, class, confidence, landmarks: Vec::new() }
+    Detection { bbox, class, confidence, landmarks: Landmarks::new() }
 }
 
 fn square(side: u32) -> Params {
@@ -282,7 +282,7 @@ fn centerface_landmarks_are_relative_to_the_box() {
     ];
     let found = one(DecoderKind::CenterFace, &outputs, &params).unwrap();
     let face = detection(0, 0.9, [6.0, 4.0, 14.0, 8.0]);
-    assert_eq!(found, [Detection { landmarks: vec![[10.0, 5.0]; 5], ..face }]);
+    assert_eq!(found, [Detection { landmarks: Landmarks::from_elem([10.0, 5.0], 5), ..face }]);
 }
 
 #[test]
