@@ -115,7 +115,9 @@ pub(super) fn with_objectness(
     }
 }
 
-/// [`with_objectness`] for a row whose objectness [`passes`].
+/// [`with_objectness`] for a row whose objectness [`passes`]. Out of line, so that the rest is small
+/// enough for the loop.
+#[inline(never)]
 fn with_passing_objectness(
     objectness: f32,
     values: &[f32],

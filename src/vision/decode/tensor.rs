@@ -83,11 +83,11 @@ pub(super) fn describe(outputs: &[OutputShape]) -> String {
 ///
 /// # Errors
 /// None or several do: [`DecodeError::Shape`] if there is just one output, else [`DecodeError::NoOutput`].
-pub(super) fn only<'a>(
-    outputs: &'a [OutputShape],
+pub(super) fn only(
+    outputs: &[OutputShape],
     expected: impl fmt::Display,
     fits: impl Fn(&OutputShape) -> bool,
-) -> Result<&'a OutputShape, DecodeError> {
+) -> Result<&OutputShape, DecodeError> {
     let mut fitting = outputs.iter().filter(|output| fits(output));
     match (fitting.next(), fitting.next(), outputs) {
         (Some(output), None, _) => Ok(output),
