@@ -197,12 +197,12 @@ fn a_frame_without_meta_gets_a_record_of_the_sinks_own() {
 
 #[test]
 fn detections_are_in_the_record_in_pixels_and_normalised() {
-    use gstnextvision::vision::{Detection, Rect, Size};
+    use gstnextvision::vision::{Detection, Landmarks, Rect, Size};
 
     let mut bench = Bench::start(new_sink());
     let mut buffer = frame(0);
     let bbox = Rect::from_corners(16.0, 8.0, 32.0, 16.0);
-    let detection = Detection { bbox, class: 2, confidence: 0.5, landmarks: Vec::new() };
+    let detection = Detection { bbox, class: 2, confidence: 0.5, landmarks: Landmarks::new() };
     let found = [meta::detections::Found { label: "car", detection: &detection }];
     meta::detections::attach(buffer.get_mut().unwrap(), Size::new(64, 32), &found);
     bench.harness.push(buffer).unwrap();

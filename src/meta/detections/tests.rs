@@ -1,12 +1,12 @@
 use super::*;
 use crate::output::{NormalizedBox, PixelBox};
-use crate::vision::Rect;
+use crate::vision::{Landmarks, Rect};
 use proptest::prelude::*;
 
 const FRAME: Size = Size::new(640, 480);
 
 fn detection(bbox: Rect) -> Detection {
-    Detection { bbox, class: 7, confidence: 0.75, landmarks: Vec::new() }
+    Detection { bbox, class: 7, confidence: 0.75, landmarks: Landmarks::new() }
 }
 
 fn buffer_with(label: &str, detection: &Detection) -> gst::Buffer {
@@ -40,7 +40,7 @@ fn a_detection_is_attached_under_the_names_existing_consumers_read() {
 
 #[test]
 fn what_was_attached_is_read_back() {
-    let landmarks = vec![[100.5, 60.0], [110.0, 61.25]];
+    let landmarks = Landmarks::from_slice(&[[100.5, 60.0], [110.0, 61.25]]);
     let attached = Detection { landmarks, ..detection(Rect::from_corners(64.5, 48.0, 128.0, 96.0)) };
     let regions = read(&buffer_with("person", &attached), FRAME);
     assert_eq!(regions.rejected, 0);
@@ -64,7 +64,8 @@ fn what_cannot_be_attached_is_left_out() {
     gst::init().unwrap();
     let good = detection(Rect::from_corners(0.0, 0.0, 1.0, 1.0));
     let bad_box = detection(Rect::from_corners(f32::NAN, 0.0, 1.0, 1.0));
-    let bad_point = Detection { landmarks: vec![[f32::INFINITY, 0.0]], ..detection(good.bbox) };
+    let bad_point =
+        Detection { landmarks: Landmarks::from_slice(&[[f32::INFINITY, 0.0]]), ..detection(good.bbox) };
     let found = [&good, &bad_box, &bad_point].map(|detection| Found { label: "x", detection });
     let mut buffer = gst::Buffer::new();
     assert_eq!(attach(buffer.get_mut().unwrap(), FRAME, &found), 1);
