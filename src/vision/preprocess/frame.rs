@@ -157,6 +157,11 @@ impl PixelFormat {
         }
     }
 
+    /// Bytes of pixels in a row of `plane`.
+    pub(super) fn row_bytes(self, plane: usize, size: Size) -> usize {
+        self.plane_extent(plane, size).0
+    }
+
     /// Bytes of pixels in a row of `plane`, and its rows.
     fn plane_extent(self, plane: usize, size: Size) -> (usize, usize) {
         self.groups().iter().filter(|group| group.plane == plane).fold((0, 0), |extent, one| {

@@ -1,9 +1,16 @@
 //! Fused pre-processing: from a frame in memory to one image of the model's input tensor, in one pass.
 //!
-//! Per row of the scaled frame: sample every component bilinearly where the row needs it (`taps`), turn
-//! the components into RGB (`convert`), normalise, and write to the tensor (`store`). No frame is stored in
-//! between, only rows, and no source pixel is read that no tap needs: the cost follows the size of the
-//! model image, not that of the frame.
+//! Per row of the scaled frame, in buffers that stay in the first-level cache:
+//!
+//! | step | module | works on |
+//! |---|---|---|
+//! | blend the two source rows it lies between | `rows` | bytes in memory order, whatever the format |
+//! | pick the taps of every column and blend them | `rows`, by the tables of `plan` | the components of each format |
+//! | range, colour matrix and normalisation in one | `convert` | values of R, G and B |
+//! | element type and layout | `store` | the tensor; planar `f32` is written by `convert` itself |
+//!
+//! No frame is stored in between, and rows that no tap lies on are never read. All four are vectors of whatever the
+//! processor has, found out once per [`Preprocessor`]; `taps` is the geometry behind the tables.
 //!
 //! Not here: antialiasing (detectors are trained without), transfer functions and primaries (levels stay
 //! gamma-coded, as in every training set), rotation, interlacing and cropping (the caller passes planes that
@@ -11,6 +18,8 @@
 
 mod convert;
 mod frame;
+mod plan;
+mod rows;
 mod store;
 mod taps;
 #[cfg(test)]
@@ -20,10 +29,12 @@ pub use frame::{ChromaSite, Colorimetry, FrameError, FrameView, Matrix, PixelFor
 
 use super::Size;
 use super::letterbox::{Letterbox, LetterboxError};
-use convert::{Conversion, Levels};
+use convert::Conversion;
+use fearless_simd::{Level, Simd, dispatch};
 use half::f16;
+use plan::{Kind, Plan};
+use rows::{BLOCK, Levels};
 use store::{Element, Writer};
-use taps::Sampler;
 
 /// Order of the three channels in the tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
@@ -137,12 +148,25 @@ pub enum PreprocessError {
 /// Fills tensor slots with frames.
 ///
 /// Holds the tap tables and row buffers for the last kind of frame. A frame of another size, format or
-/// chroma site has them made anew, which is cheap against a frame but not free: one per feed is best.
+/// chroma site has them made anew, which is cheap against a frame but not free: one per feed is best. Several can
+/// work at once, each on its own thread; nothing is allocated while the kind of frame stays.
 #[derive(Debug)]
 pub struct Preprocessor {
     spec: InputSpec,
+    /// What the processor can do.
+    level: Level,
     plan: Option<Plan>,
-    /// A row in `[width, 3]` layout, for [`Layout::Nhwc`].
+    rows: RowBuffers,
+}
+
+/// One row of the scaled frame on its way.
+#[derive(Debug, Default)]
+struct RowBuffers {
+    /// The components, in whole blocks.
+    levels: Levels,
+    /// The values of R, G and B, where the tensor cannot take them as they are.
+    values: Levels,
+    /// The values in `[width, 3]` layout, for [`Layout::Nhwc`].
     interleaved: Vec<f32>,
 }
 
@@ -161,7 +185,13 @@ impl Preprocessor {
                 return Err(PreprocessError::Normalize { channel, mean, std });
             }
         }
-        Ok(Self { spec, plan: None, interleaved: Vec::new() })
+        Ok(Self { spec, level: Level::new(), plan: None, rows: RowBuffers::default() })
+    }
+
+    /// The same for a processor that can do no more than `level`, to compare.
+    #[cfg(test)]
+    fn with_level(spec: InputSpec, level: Level) -> Result<Self, PreprocessError> {
+        Ok(Self { level, ..Self::new(spec)? })
     }
 
     /// The image that slots are filled with.
@@ -184,9 +214,12 @@ impl Preprocessor {
         let kind = Kind::of(frame);
         let plan = match self.plan.take() {
             Some(plan) if plan.kind == kind => self.plan.insert(plan),
-            _ => self.plan.insert(Plan::new(kind, letterbox)),
+            _ => {
+                self.rows.resize(letterbox.scaled().width as usize);
+                self.plan.insert(Plan::new(kind, letterbox, has_shuffle(self.level)))
+            }
         };
-        let pass = Pass { spec: &self.spec, plan, frame, interleaved: &mut self.interleaved };
+        let pass = Pass { spec: &self.spec, level: self.level, plan, frame, rows: &mut self.rows };
         match slot {
             Slot::F32(elements) => pass.run(elements, Values::Normalized),
             Slot::F16(elements) => pass.run(elements, Values::Normalized),
@@ -196,45 +229,29 @@ impl Preprocessor {
     }
 }
 
-/// What the tap tables depend on, besides the model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Kind {
-    format: PixelFormat,
-    size: Size,
-    chroma: ChromaSite,
+impl RowBuffers {
+    fn resize(&mut self, width: usize) {
+        for row in &mut self.levels {
+            row.resize(width.next_multiple_of(BLOCK), 0.0);
+        }
+        for row in &mut self.values {
+            row.resize(width, 0.0);
+        }
+        self.interleaved.resize(3 * width, 0.0);
+    }
+}
+
+/// Whether shuffles by a table are an instruction; emulated ones are slower than loads one by one.
+fn has_shuffle(level: Level) -> bool {
+    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+    return level.as_sse4_2().is_some();
+    #[cfg(not(any(target_arch = "x86", target_arch = "x86_64")))]
+    return !level.is_fallback();
 }
 
 impl Kind {
     fn of(frame: &FrameView<'_>) -> Self {
         Self { format: frame.format(), size: frame.size(), chroma: frame.colorimetry().chroma }
-    }
-}
-
-/// Tables and buffers for one kind of frame.
-#[derive(Debug)]
-struct Plan {
-    kind: Kind,
-    letterbox: Letterbox,
-    /// One for each group of components.
-    samplers: Vec<Sampler>,
-    /// One row of the scaled frame: components, then RGB, then values.
-    levels: Levels,
-}
-
-impl Plan {
-    fn new(kind: Kind, letterbox: Letterbox) -> Self {
-        let width = letterbox.scaled().width as usize;
-        Self {
-            kind,
-            letterbox,
-            samplers: kind
-                .format
-                .groups()
-                .iter()
-                .map(|&group| Sampler::new(&letterbox, group, kind.chroma))
-                .collect(),
-            levels: std::array::from_fn(|_| vec![0.0; width]),
-        }
     }
 }
 
@@ -250,48 +267,84 @@ enum Values {
 /// One frame on its way into one slot.
 struct Pass<'a> {
     spec: &'a InputSpec,
+    level: Level,
     plan: &'a mut Plan,
     frame: &'a FrameView<'a>,
-    interleaved: &'a mut Vec<f32>,
+    rows: &'a mut RowBuffers,
 }
 
 impl Pass<'_> {
     fn run<T: Element>(self, elements: &mut [T], values: Values) {
-        let Pass { spec, plan, frame, interleaved } = self;
-        let mut writer = Writer { elements, layout: spec.layout, letterbox: plan.letterbox };
+        let Pass { spec, level, plan, frame, rows } = self;
+        let mut writer = Writer { elements, layout: spec.layout, letterbox: plan.letterbox, level };
         writer.write_padding(padding(spec, values));
-        let conversion = Conversion::new(frame);
-        for sampler in &mut plan.samplers {
-            sampler.start_frame();
-        }
+        let conversion = Conversion::new(frame, &normalization(spec, values));
         for y in 0..plan.letterbox.scaled().height as usize {
-            for sampler in &mut plan.samplers {
-                sampler.sample(frame, y, &mut plan.levels);
+            let RowBuffers { levels, values, interleaved } = &mut *rows;
+            if let Some(row) = writer.float_row(y) {
+                let row = in_color_order(row, spec.normalize.order);
+                fill_row(level, plan, frame, y, levels, &conversion, row);
+                continue;
             }
-            conversion.apply(&mut plan.levels);
-            let mut channels = in_tensor_order(&mut plan.levels, spec.normalize.order);
-            if values == Values::Normalized {
-                normalize(&mut channels, &spec.normalize);
-            }
-            writer.write_row(y, channels.map(|row| row.as_slice()), interleaved);
+            let row = values.each_mut().map(Vec::as_mut_slice);
+            fill_row(level, plan, frame, y, levels, &conversion, row);
+            let row = in_color_order(values.each_ref().map(Vec::as_slice), spec.normalize.order);
+            writer.write_row(y, row, interleaved);
         }
     }
 }
 
-fn in_tensor_order(levels: &mut Levels, order: ChannelOrder) -> [&mut Vec<f32>; 3] {
-    let [red, green, blue] = levels;
+/// One row of the scaled frame from the frame to values of R, G and B.
+///
+/// The only place where instructions are chosen for it: each further one would double the code.
+fn fill_row(
+    level: Level,
+    plan: &mut Plan,
+    frame: &FrameView<'_>,
+    y: usize,
+    levels: &mut Levels,
+    conversion: &Conversion,
+    row: [&mut [f32]; 3],
+) {
+    dispatch!(level, simd => fill_row_with(simd, plan, frame, y, levels, conversion, row));
+}
+
+#[inline(always)]
+fn fill_row_with<S: Simd>(
+    simd: S,
+    plan: &mut Plan,
+    frame: &FrameView<'_>,
+    y: usize,
+    levels: &mut Levels,
+    conversion: &Conversion,
+    row: [&mut [f32]; 3],
+) {
+    for source in &mut plan.sources {
+        let tap = source.rows[y];
+        let near = &frame.row(source.plane, tap.near)[..source.bytes];
+        let far = &frame.row(source.plane, tap.far)[..source.bytes];
+        rows::blend(near, far, tap, &mut source.blended);
+        for columns in &source.groups {
+            rows::sample(simd, &source.blended, columns, levels);
+        }
+    }
+    conversion.apply(simd, levels, row);
+}
+
+/// R, G, B from the tensor's order or the other way round, which is the same.
+fn in_color_order<T>(channels: [T; 3], order: ChannelOrder) -> [T; 3] {
+    let [first, second, third] = channels;
     match order {
-        ChannelOrder::Rgb => [red, green, blue],
-        ChannelOrder::Bgr => [blue, green, red],
+        ChannelOrder::Rgb => [first, second, third],
+        ChannelOrder::Bgr => [third, second, first],
     }
 }
 
-fn normalize(channels: &mut [&mut Vec<f32>; 3], normalize: &Normalize) {
-    for ((row, mean), std) in channels.iter_mut().zip(normalize.mean).zip(normalize.std) {
-        let scale = std.recip();
-        for value in row.iter_mut() {
-            *value = (*value - mean) * scale;
-        }
+/// What is done to the levels.
+fn normalization(spec: &InputSpec, values: Values) -> Normalize {
+    match values {
+        Values::Normalized => spec.normalize,
+        Values::Levels => Normalize { order: spec.normalize.order, ..Normalize::LEVELS_RGB },
     }
 }
 

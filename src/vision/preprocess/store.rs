@@ -1,21 +1,31 @@
 //! From RGB rows to the elements of the tensor: type and layout.
 
 use super::{InputSpec, Layout, Letterbox};
+use fearless_simd::{Level, dispatch};
 use half::f16;
 use half::slice::HalfFloatSliceExt as _;
 
 /// A type of tensor element.
 pub(super) trait Element: Copy {
     /// Converts `values` to elements; the slices are of one length.
-    fn convert(elements: &mut [Self], values: &[f32]);
+    fn convert(level: Level, elements: &mut [Self], values: &[f32]);
+
+    /// The elements themselves, if values need no conversion.
+    fn as_floats(_elements: &mut [Self]) -> Option<&mut [f32]> {
+        None
+    }
 
     /// Converts one value.
     fn from_value(value: f32) -> Self;
 }
 
 impl Element for f32 {
-    fn convert(elements: &mut [Self], values: &[Self]) {
+    fn convert(_: Level, elements: &mut [Self], values: &[Self]) {
         elements.copy_from_slice(values);
+    }
+
+    fn as_floats(elements: &mut [Self]) -> Option<&mut [f32]> {
+        Some(elements)
     }
 
     fn from_value(value: f32) -> Self {
@@ -24,7 +34,8 @@ impl Element for f32 {
 }
 
 impl Element for f16 {
-    fn convert(elements: &mut [Self], values: &[f32]) {
+    // `half` looks for the processor's instruction itself.
+    fn convert(_: Level, elements: &mut [Self], values: &[f32]) {
         elements.convert_from_f32_slice(values);
     }
 
@@ -34,10 +45,8 @@ impl Element for f16 {
 }
 
 impl Element for u8 {
-    fn convert(elements: &mut [Self], values: &[f32]) {
-        for (element, &value) in elements.iter_mut().zip(values) {
-            *element = Self::from_value(value);
-        }
+    fn convert(level: Level, elements: &mut [Self], values: &[f32]) {
+        dispatch!(level, _simd => round_all(elements, values));
     }
 
     /// Rounds a level `0..=255` to the nearest, halves to even.
@@ -49,36 +58,70 @@ impl Element for u8 {
     }
 }
 
+#[inline(always)]
+fn round_all(elements: &mut [u8], values: &[f32]) {
+    for (element, &value) in elements.iter_mut().zip(values) {
+        *element = u8::from_value(value);
+    }
+}
+
 /// Writes one image of the tensor.
 pub(super) struct Writer<'a, T> {
     pub(super) elements: &'a mut [T],
     pub(super) layout: Layout,
     pub(super) letterbox: Letterbox,
+    pub(super) level: Level,
 }
 
 impl<T: Element> Writer<'_, T> {
+    /// The three places of row `y` of the frame, in tensor order, if values can be put there as they are.
+    pub(super) fn float_row(&mut self, y: usize) -> Option<[&mut [f32]; 3]> {
+        let (start, area) = (self.start(y), self.area());
+        let end = start + self.letterbox.scaled().width as usize;
+        if self.layout != Layout::Nchw {
+            return None;
+        }
+        let (first, rest) = T::as_floats(self.elements)?.split_at_mut(area);
+        let (second, third) = rest.split_at_mut(area);
+        Some([first, second, third].map(|plane| &mut plane[start..end]))
+    }
+
     /// Writes one row of the frame, `y` counted from the frame's first; `channels` in tensor order.
-    pub(super) fn write_row(&mut self, y: usize, channels: [&[f32]; 3], interleaved: &mut Vec<f32>) {
-        let width = self.letterbox.model().width as usize;
-        let area = width * self.letterbox.model().height as usize;
-        let start = (y + self.letterbox.top() as usize) * width + self.letterbox.left() as usize;
+    pub(super) fn write_row(&mut self, y: usize, channels: [&[f32]; 3], interleaved: &mut [f32]) {
+        let (start, area) = (self.start(y), self.area());
         match self.layout {
             Layout::Nchw => {
                 for (plane, row) in self.elements.chunks_exact_mut(area).zip(channels) {
-                    T::convert(&mut plane[start..start + row.len()], row);
+                    T::convert(self.level, &mut plane[start..start + row.len()], row);
                 }
             }
             Layout::Nhwc => {
-                interleave(channels, interleaved);
-                T::convert(&mut self.elements[3 * start..3 * start + interleaved.len()], interleaved);
+                let elements = &mut self.elements[3 * start..3 * start + interleaved.len()];
+                if let Some(floats) = T::as_floats(elements) {
+                    interleave(self.level, channels, floats);
+                } else {
+                    interleave(self.level, channels, interleaved);
+                    T::convert(self.level, elements, interleaved);
+                }
             }
         }
+    }
+
+    /// Elements of a channel.
+    fn area(&self) -> usize {
+        self.letterbox.model().width as usize * self.letterbox.model().height as usize
+    }
+
+    /// The first element of row `y` of the frame, counted in a channel.
+    fn start(&self, y: usize) -> usize {
+        let (left, top) = (self.letterbox.left() as usize, self.letterbox.top() as usize);
+        (y + top) * self.letterbox.model().width as usize + left
     }
 
     /// Writes `values`, one per channel in tensor order, everywhere around the frame.
     pub(super) fn write_padding(&mut self, values: [f32; 3]) {
         let values = values.map(T::from_value);
-        let area = self.letterbox.model().width as usize * self.letterbox.model().height as usize;
+        let area = self.area();
         match self.layout {
             Layout::Nchw => {
                 for (plane, value) in self.elements.chunks_exact_mut(area).zip(values) {
@@ -110,11 +153,16 @@ fn padding_runs(letterbox: &Letterbox) -> impl Iterator<Item = std::ops::Range<u
     ends.into_iter().chain(sides).filter(|run| !run.is_empty())
 }
 
-fn interleave(channels: [&[f32]; 3], interleaved: &mut Vec<f32>) {
+fn interleave(level: Level, channels: [&[f32]; 3], interleaved: &mut [f32]) {
+    dispatch!(level, _simd => interleave_all(channels, interleaved));
+}
+
+#[inline(always)]
+fn interleave_all(channels: [&[f32]; 3], interleaved: &mut [f32]) {
     let [first, second, third] = channels;
-    interleaved.resize(3 * first.len(), 0.0);
-    for (((pixel, &a), &b), &c) in interleaved.chunks_exact_mut(3).zip(first).zip(second).zip(third) {
-        pixel.copy_from_slice(&[a, b, c]);
+    let (pixels, _) = interleaved.as_chunks_mut::<3>();
+    for (((pixel, &a), &b), &c) in pixels.iter_mut().zip(first).zip(second).zip(third) {
+        *pixel = [a, b, c];
     }
 }
 
