@@ -110,9 +110,15 @@ fn windowed<S: Simd, const WINDOWS: usize, const COMPONENTS: usize>(
     // Slices of one length: nothing is checked per block but the windows.
     let blocks = starts.len();
     let weights = &weights[..blocks];
-    // All blocks use the first's picks, or each its own.
-    let turn = if windows.is_uniform { 0 } else { usize::MAX };
-    let mut rows = component_rows::<COMPONENTS>(columns.channels, levels, blocks);
+    // All blocks use the first's picks, or each its own, as always with one component.
+    let (picks, turn) = match COMPONENTS {
+        1 => (&picks[..blocks], usize::MAX),
+        _ => (picks, if windows.is_uniform { 0 } else { usize::MAX }),
+    };
+    let mut rows = component_rows::<COMPONENTS>(columns.channels, levels);
+    for row in &mut rows {
+        *row = &mut std::mem::take(row)[..blocks];
+    }
     for block in 0..blocks {
         let mut loaded = [u8x32::splat(simd, 0); WINDOWS];
         for (loaded, &starts) in loaded.iter_mut().zip(&starts[block]) {
@@ -129,14 +135,13 @@ fn windowed<S: Simd, const WINDOWS: usize, const COMPONENTS: usize>(
     }
 }
 
-/// The first blocks of the rows of `channels`, in this order.
+/// The rows of `channels`, in this order.
 #[inline(always)]
 fn component_rows<'a, const COMPONENTS: usize>(
     channels: &[usize],
     levels: &'a mut Levels,
-    blocks: usize,
 ) -> [&'a mut [[f32; BLOCK]]; COMPONENTS] {
-    let mut rows = levels.each_mut().map(|row| Some(&mut row.as_chunks_mut::<BLOCK>().0[..blocks]));
+    let mut rows = levels.each_mut().map(|row| Some(row.as_chunks_mut::<BLOCK>().0));
     std::array::from_fn(|component| rows[channels[component]].take().unwrap_or_default())
 }
 
