@@ -259,7 +259,7 @@ fn run_bare(options: &Options, batch: usize) -> anyhow::Result<f64> {
     let never = Interrupt::new();
     engine.warm_up(&[batch], &never)?;
     let submit = |input: Input| -> anyhow::Result<Pending> {
-        Ok(engine.submit(input, Box::new(()), &never, PATIENCE).map_err(|refused| refused.error)?)
+        Ok(engine.submit(input, Arc::new(()), &never, PATIENCE).map_err(|refused| refused.error)?)
     };
     let began = clock::now();
     let mut pending = submit(engine.input(batch)?)?;

@@ -89,7 +89,7 @@ fn through_engine(engine: &Arc<Engine>, batch: usize, ahead: usize, time: Durati
     while !clock::until(end).is_zero() {
         while waiting.len() < ahead {
             let input = engine.input(batch)?;
-            let pending = engine.submit(input, Box::new(()), &interrupt, PATIENCE);
+            let pending = engine.submit(input, Arc::new(()), &interrupt, PATIENCE);
             waiting.push_back(pending.map_err(|refused| refused.error)?);
         }
         if let Some(first) = waiting.pop_front() {

@@ -44,7 +44,7 @@ fn results(engine: &Engine, batch: usize) -> Outputs {
     let mut input = engine.input(batch).unwrap();
     noise(&mut input.data);
     let never = Interrupt::new();
-    let reply = engine.submit(input, Box::new(()), &never, LONG).unwrap().wait(&never, LONG).unwrap();
+    let reply = engine.submit(input, Arc::new(()), &never, LONG).unwrap().wait(&never, LONG).unwrap();
     reply.outputs.clone()
 }
 

@@ -45,7 +45,7 @@ fn nothing_is_found_in_small_images_by_the_null_engine() {
     let engine = open(&script);
     assert_eq!((engine.model().size, engine.row_len()), (Size::new(8, 8), 3 * 64));
     let input = engine.input(2).unwrap();
-    let pending = engine.submit(input, Box::new(()), &Interrupt::new(), LONG).unwrap();
+    let pending = engine.submit(input, Arc::new(()), &Interrupt::new(), LONG).unwrap();
     let reply = pending.wait(&Interrupt::new(), LONG).unwrap();
     let output = reply.outputs.get("output0").unwrap();
     assert_eq!((&*output.shape, &*output.data), (&[2, 5, 1][..], &[0.0; 10][..]));

@@ -8,12 +8,16 @@ use crate::infer::{InferError, OutputTensor, Reply};
 use crate::output::Status;
 use crate::time::Monotonic;
 use crate::vision::Detection;
-use crate::vision::decode::{Decoded, Decoder, Params, TensorView};
+use crate::vision::decode::{Decoder, Params, TensorView, Workspace};
 use crate::vision::letterbox::Letterbox;
+use smallvec::SmallVec;
 use std::any::Any;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+
+/// Outputs of a model that are looked at without an allocation.
+const MOST_OUTPUTS: usize = 16;
 
 /// What became of one frame.
 pub(super) struct Outcome {
@@ -103,18 +107,19 @@ pub(super) fn unprepared(parts: &mut Parts) {
 /// always.
 pub(super) fn outcomes(runtime: &Runtime, reply: &Reply, rows: Range<usize>, parts: &mut Parts) {
     let ran = Some((reply.started, reply.ended));
-    let images = match guarded(&*runtime.decoder, &reply.outputs.tensors, rows.len(), &runtime.params) {
-        Ok(images) => images,
-        Err(failure) => return failed(&failure, rows.len(), parts),
-    };
-    let Parts { placed, outcomes, found, .. } = parts;
-    for (image, placed) in images.into_iter().zip(placed.get(rows).unwrap_or_default()) {
-        let result = match (image, placed) {
+    let Parts { placed, outcomes, found, workspace, .. } = parts;
+    let tensors = &reply.outputs.tensors;
+    if let Err(failure) = guarded(&*runtime.decoder, tensors, rows.len(), &runtime.params, workspace) {
+        return failed(&failure, rows.len(), parts);
+    }
+    for (image, placed) in placed.get(rows).unwrap_or_default().iter().enumerate() {
+        let result = match (workspace.image(image), placed) {
             (_, Err(refusal)) => Err(Failure::format(refusal)),
-            (Err(error), _) => Err(Failure::decode(&error.to_string())),
-            (Ok(detections), Ok(letterbox)) => {
+            (None, _) => Err(Failure::decode("expected a result, found none")),
+            (Some(Err(error)), _) => Err(Failure::decode(&error.to_string())),
+            (Some(Ok(detections)), Ok(letterbox)) => {
                 let from = found.len();
-                found.extend(detections.into_iter().map(|one| in_frame(letterbox, one)));
+                found.extend(detections.iter().map(|one| in_frame(letterbox, one)));
                 Ok(from..found.len())
             }
         };
@@ -128,28 +133,28 @@ fn guarded(
     tensors: &[OutputTensor],
     batch: usize,
     params: &Params,
-) -> Result<Decoded, Failure> {
-    let views: Vec<_> = tensors
-        .iter()
-        .map(|tensor| TensorView { name: &tensor.name, shape: &tensor.shape, data: &tensor.data })
-        .collect();
-    let images = catch_unwind(AssertUnwindSafe(|| decoder.decode(&views, batch, params)))
+    workspace: &mut Workspace,
+) -> Result<(), Failure> {
+    let views: SmallVec<[_; MOST_OUTPUTS]> =
+        tensors.iter().map(|OutputTensor { name, shape, data }| TensorView { name, shape, data }).collect();
+    catch_unwind(AssertUnwindSafe(|| decoder.decode(&views, batch, params, workspace)))
         .map_err(|panic| Failure::panic(&*panic))?
         .map_err(|error| Failure::decode(&error.to_string()))?;
-    if images.len() == batch {
-        return Ok(images);
+    if workspace.images() == batch {
+        return Ok(());
     }
-    Err(Failure::decode(&format!("expected results for {batch} frames, found {}", images.len())))
+    Err(Failure::decode(&format!("expected results for {batch} frames, found {}", workspace.images())))
 }
 
 /// Moves a detection from the model's image into the frame.
-fn in_frame(letterbox: &Letterbox, detection: Detection) -> Detection {
+fn in_frame(letterbox: &Letterbox, detection: &Detection) -> Detection {
     let landmarks =
         detection.landmarks.iter().map(|point| letterbox.frame_from_model_point(*point)).collect();
     Detection {
         bbox: letterbox.frame_from_model(&detection.bbox).clamped(letterbox.frame()),
+        class: detection.class,
+        confidence: detection.confidence,
         landmarks,
-        ..detection
     }
 }
 
@@ -171,13 +176,20 @@ mod tests {
             None
         }
 
-        fn decode(&self, _: &[TensorView<'_>], _: usize, _: &Params) -> Result<Decoded, DecodeError> {
+        fn decode(
+            &self,
+            _: &[TensorView<'_>],
+            _: usize,
+            _: &Params,
+            workspace: &mut Workspace,
+        ) -> Result<(), DecodeError> {
             let count = self.0.unwrap_or_else(|| panic!("as told"));
-            Ok((0..count).map(|_| Ok(Vec::new())).collect())
+            workspace.each_image(count, |_, _| Ok(()));
+            Ok(())
         }
     }
 
-    fn decode(decoder: &Broken) -> Result<Decoded, Failure> {
+    fn decode(decoder: &Broken) -> Result<(), Failure> {
         let params = Params {
             score_threshold: 0.5,
             iou_threshold: 0.5,
@@ -185,7 +197,7 @@ mod tests {
             model: Size::new(64, 64),
             classes: None,
         };
-        guarded(decoder, &[], 2, &params)
+        guarded(decoder, &[], 2, &params, &mut Workspace::default())
     }
 
     #[test]

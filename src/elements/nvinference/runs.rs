@@ -7,6 +7,7 @@ use crate::batch::Ticket;
 use crate::infer::{Hold, InferError, Pending};
 use crate::meta::batch::{Frame, Item};
 use crate::vision::Detection;
+use crate::vision::decode::Workspace;
 use crate::vision::letterbox::Letterbox;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -44,6 +45,8 @@ pub(super) struct Parts {
     pub(super) outcomes: Vec<Outcome>,
     /// What was found in all of the frames; the outcomes say which is whose.
     pub(super) found: Vec<Detection>,
+    /// Where the outputs are decoded.
+    pub(super) workspace: Workspace,
 }
 
 /// The tickets of the frames the engine has.
