@@ -395,6 +395,7 @@ mod tests {
 
     #[test]
     fn a_list_comes_back_to_its_shelf_empty_with_its_memory() {
+        gst::init().unwrap();
         let shelf = Arc::<Shelf>::default();
         let mut items = shelf.take();
         items.append(&mut events(3).items);
