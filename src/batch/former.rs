@@ -295,12 +295,13 @@ impl Former {
     /// that is waited for has pushed.
     fn look(&mut self, now: Monotonic) -> (Poll, usize) {
         let survey = Survey::of(&mut self.feeds, &self.policy, now, &mut self.expected);
-        self.awaited = survey.awaited;
+        self.awaited = survey.awaited_at_least;
         let Some(oldest) = survey.oldest else {
             return (Poll::Idle, 1);
         };
         let to_full = self.policy.max_batch_size.saturating_sub(survey.ready);
-        let more = if survey.overdue { 1 } else { to_full };
+        let credit_decides = survey.overdue || (survey.awaited > 0 && survey.awaited_at_least == 0);
+        let more = if credit_decides { 1 } else { to_full };
         let next_due = |at: Monotonic| survey.next_due.map_or(at, |due| due.min(at));
         let deadline = oldest.saturating_add(self.policy.max_latency);
         let reason = self.reason(&survey, now >= deadline);

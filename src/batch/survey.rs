@@ -13,6 +13,8 @@ pub(super) struct Survey {
     pub(super) ready: usize,
     /// Active feeds with credit that have nothing queued, and may have before the deadline.
     pub(super) awaited: usize,
+    /// The same, if the credit of every feed were back: its frame may be older, and the deadline with it.
+    pub(super) awaited_at_least: usize,
     /// Active feeds that have frames and no credit, and have not been given up on.
     pub(super) short: usize,
     /// When the first frame is due that has no credit and is not overdue.
@@ -36,12 +38,14 @@ impl Survey {
             oldest: None,
             ready: 0,
             awaited: 0,
+            awaited_at_least: 0,
             short: 0,
             next_due: None,
             overdue: false,
             only_ended: true,
         };
         expected.clear();
+        let mut oldest_of_all = None;
         for feed in feeds {
             let credit = feed.credit();
             survey.short += usize::from(feed.is_short_of_credit(credit));
@@ -52,6 +56,7 @@ impl Survey {
                 continue;
             };
             survey.only_ended &= feed.has_ended();
+            oldest_of_all = Some(oldest_of_all.map_or(arrival, |oldest: Monotonic| oldest.min(arrival)));
             if credit == 0 {
                 survey.note_due(arrival, now, policy.max_latency);
                 continue;
@@ -59,11 +64,15 @@ impl Survey {
             survey.oldest = Some(survey.oldest.map_or(arrival, |oldest| oldest.min(arrival)));
             survey.ready = survey.ready.saturating_add(feed.ready(credit, policy.max_frames_per_feed));
         }
-        if let Some(oldest) = survey.oldest {
+        let awaited = |oldest: Monotonic| {
             let deadline = oldest.saturating_add(policy.max_latency);
-            let in_time = |next: &&Option<Monotonic>| next.is_none_or(|next| next <= deadline);
-            survey.awaited = expected.iter().filter(in_time).count();
-        }
+            expected.iter().filter(|next| next.is_none_or(|next| next <= deadline)).count()
+        };
+        survey.awaited = survey.oldest.map_or(0, awaited);
+        survey.awaited_at_least = match (survey.oldest, oldest_of_all) {
+            (Some(oldest), Some(of_all)) if of_all < oldest => awaited(of_all),
+            _ => survey.awaited,
+        };
         survey
     }
 

@@ -49,6 +49,8 @@ struct Run {
     model: Model,
     now: Monotonic,
     woken: Arc<AtomicUsize>,
+    /// When the last poll wanted the next one.
+    told: Option<Monotonic>,
     next_key: u64,
     incarnation: u64,
     /// Incarnation of each feed there is.
@@ -131,6 +133,7 @@ impl Run {
             model: Model::new(policy),
             now: Monotonic::from_nanos(1_000),
             woken,
+            told: None,
             next_key: 0,
             incarnation: 0,
             present: Default::default(),
@@ -185,7 +188,8 @@ impl Run {
         assert_eq!(found, expected);
         let asks = self.former.wants_poll();
         assert!(asks || !asked_before, "a push does not take a wish back");
-        assert!(asks || closed_before || !closes(self), "a batch is due and nobody is to poll");
+        let told = self.told.is_some_and(|at| at <= self.now);
+        assert!(asks || closed_before || told || !closes(self), "a batch is due and nobody is to poll");
         match found {
             Ok(Push::DroppedOldest(FrameId(oldest))) => self.give_back(oldest),
             Ok(Push::Queued | Push::QueuedPassing) => {}
@@ -246,7 +250,9 @@ impl Run {
     /// Polls with a free engine, and compares the answer; whether a batch closed.
     fn poll(&mut self) -> bool {
         let expected = self.model.expect(self.now);
-        match (self.former.poll(self.now, true), expected) {
+        let found = self.former.poll(self.now, true);
+        self.told = if let Poll::WaitUntil(at) = found { Some(at) } else { None };
+        match (found, expected) {
             (Poll::Close(batch), Expected::Close { reason, frames }) => {
                 assert_eq!(batch.reason, reason);
                 self.take(batch, &frames);
@@ -338,7 +344,8 @@ impl Run {
             feed.count("abandoned", 1);
         }
         let woken = self.woken.load(Ordering::SeqCst) > woken_before;
-        assert!(woken || closed_before || !closes(self), "a batch is due and nobody was told");
+        let told = self.told.is_some_and(|at| at <= self.now);
+        assert!(woken || closed_before || told || !closes(self), "a batch is due and nobody was told");
     }
 
     fn check(&self) {
@@ -451,7 +458,9 @@ proptest! {
             }
             run.step(step);
             let expected = run.model.expect(run.now);
-            let Poll::Close(batch) = run.former.poll(run.now, true) else { continue };
+            let found = run.former.poll(run.now, true);
+            run.told = if let Poll::WaitUntil(at) = found { Some(at) } else { None };
+            let Poll::Close(batch) = found else { continue };
             for chosen in &batch.frames {
                 let before = last.insert(chosen.feed, chosen.seq);
                 prop_assert!(before.is_none_or(|before| before < chosen.seq));
