@@ -33,6 +33,10 @@ pub struct Former {
     next_batch: BatchId,
     /// Since when a batch that is ready is held for feeds whose credit is about to come back.
     held_since: Option<Monotonic>,
+    /// Until when the engine has enough to do with what it has.
+    busy_until: Monotonic,
+    /// A batch was held because of that.
+    held_while_busy: bool,
     /// The last feed waited for was flushed, and nothing was pushed since.
     flush_ended_wait: bool,
     metrics: Metrics,
@@ -67,6 +71,8 @@ impl Former {
             added: 0,
             next_batch: 0,
             held_since: None,
+            busy_until: Monotonic::ZERO,
+            held_while_busy: false,
             flush_ended_wait: false,
             metrics: Metrics::default(),
             leaving: Vec::new(),
@@ -305,7 +311,16 @@ impl Former {
         let next_due = |at: Monotonic| survey.next_due.map_or(at, |due| due.min(at));
         let deadline = oldest.saturating_add(self.policy.max_latency);
         let reason = self.reason(&survey, now >= deadline);
-        if reason != Some(CloseReason::AllReady) || now >= deadline || survey.short == 0 {
+        let may_wait = matches!(reason, Some(CloseReason::AllReady | CloseReason::Deadline));
+        if may_wait && survey.short > 0 && now < self.busy_until {
+            self.held_while_busy = true;
+            return (Poll::WaitUntil(next_due(self.busy_until)), more.min(survey.short));
+        }
+        let has_waited = std::mem::take(&mut self.held_while_busy) && survey.short > 0;
+        if has_waited {
+            self.give_up_credit();
+        }
+        if reason != Some(CloseReason::AllReady) || now >= deadline || survey.short == 0 || has_waited {
             self.held_since = None;
         } else if let Some(until) = self.hold(now) {
             return (Poll::WaitUntil(next_due(until.min(deadline))), more.min(survey.short));
@@ -323,13 +338,24 @@ impl Former {
         if now < until {
             return Some(until);
         }
+        self.give_up_credit();
+        self.held_since = None;
+        None
+    }
+
+    /// Feeds whose credit has not come back in time are not held for again before it has.
+    fn give_up_credit(&mut self) {
         for feed in &mut self.feeds {
             if feed.is_short_of_credit(feed.credit()) {
                 feed.give_up_credit();
             }
         }
-        self.held_since = None;
-        None
+    }
+
+    /// The engine has enough to do until `at`: a batch that is not full is held till then, also past its deadline, while
+    /// active feeds with frames have no credit. It could not be run earlier, and would only be smaller.
+    pub fn engine_is_busy_until(&mut self, at: Monotonic) {
+        self.busy_until = self.busy_until.max(at);
     }
 
     /// Everything there is to know about what was done and what is there.

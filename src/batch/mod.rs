@@ -56,7 +56,9 @@
 //! for either, with one exception: a batch that would close as `all-ready` is held for
 //! [`Policy::credit_grace`] while active feeds with frames have no credit, because the frames of one batch
 //! come back moments apart and the first must not make the next batch alone. A feed that does not have its
-//! credit back by then is given up on until it has.
+//! credit back by then is given up on until it has. While the engine is [known](Former::engine_is_busy_until) to have
+//! enough to do, a batch that is not full is held in the same way, past its deadline, too: what comes back in the
+//! meantime costs no time at all.
 //!
 //! # Which frames go
 //!

@@ -763,3 +763,28 @@ fn a_held_batch_closes_at_its_deadline() {
     assert_waits_until(&mut former, ms(10), ms(50));
     assert_eq!(close(&mut former, ms(50)).size(), 1);
 }
+
+#[test]
+fn a_batch_that_could_not_run_anyway_is_held_past_its_deadline_for_credit() {
+    let (mut former, mut batch) = two_feeds_in_flight(policy(2, 1));
+    drop(batch.frames.remove(0));
+    former.engine_is_busy_until(ms(75));
+    assert_waits_until(&mut former, ms(60), ms(75));
+    drop(batch);
+    assert_eq!(close(&mut former, ms(61)).size(), 2);
+}
+
+#[test]
+fn an_engine_that_is_free_again_takes_what_is_there_and_nobody_is_held_for_twice() {
+    let (mut former, mut batch) = two_feeds_in_flight(policy(2, 1));
+    drop(batch.frames.remove(0));
+    former.engine_is_busy_until(ms(75));
+    assert_waits_until(&mut former, ms(60), ms(75));
+    let alone = close(&mut former, ms(75));
+    assert_eq!(alone.size(), 1);
+    drop(alone);
+    former.engine_is_busy_until(ms(150));
+    fill(&mut former, A, 1, ms(76));
+    assert_eq!(close(&mut former, ms(76)).size(), 1, "B is given up on");
+    drop(batch);
+}

@@ -17,6 +17,10 @@ use crate::time::Monotonic;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// The longest that a batch waits for frames because downstream is busy anyway.
+const LONGEST_WAIT: Duration = Duration::from_millis(50);
 
 /// Why a frame or an event was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -250,6 +254,13 @@ impl Core {
     pub(super) fn retry(&self) {
         self.state.lock().reopen();
         self.work.raise();
+    }
+
+    /// Downstream took a batch, and kept the caller for `took` until `now`, because it was busy with others: it is with
+    /// this one for about as long. A part of that can be waited for without loss; the rest is for preparing the next.
+    pub(super) fn sent(&self, took: Duration, now: Monotonic) {
+        let wait = (took / 4).min(LONGEST_WAIT);
+        self.state.lock().former.engine_is_busy_until(now.saturating_add(wait));
     }
 
     /// What to do at `now`. `freed` is used for its memory.

@@ -314,7 +314,11 @@ impl NvBatcher {
         let writable = buffer.get_mut().expect("a new buffer has one owner");
         writable.set_pts(oldest);
         meta::attach(writable, batch);
-        self.srcpad.push(buffer)
+        let began = clock::now();
+        let flow = self.srcpad.push(buffer);
+        let now = clock::now();
+        self.core.sent(now.since(began), now);
+        flow
     }
 
     fn send_eos(&self) -> Result<gst::FlowSuccess, gst::FlowError> {
