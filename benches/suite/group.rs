@@ -9,6 +9,7 @@ use super::scene::Meter;
 use super::source::{Gate, Pace, Source};
 use anyhow::{Context as _, Result, bail};
 use gst::prelude::*;
+use gstnextvision::infer::engines;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -23,13 +24,6 @@ struct Found {
     resident: u64,
     rate: f64,
     cpu_ms: f64,
-}
-
-/// Threads that own an engine: as many as there are engines.
-fn engines() -> Result<usize> {
-    let names = std::fs::read_dir("/proc/self/task")?.flatten().map(|task| task.path().join("comm"));
-    let names = names.flat_map(std::fs::read_to_string);
-    Ok(names.filter(|name| name.starts_with("nv-infer")).count())
 }
 
 fn pipeline(grouped: bool, meter: &Arc<Meter>) -> Result<(gst::Pipeline, gst::Element)> {
@@ -67,7 +61,7 @@ pub(crate) fn child(arguments: &[String]) -> Result<()> {
     let runs: u64 = first.property::<gst::Structure>("stats").get("runs")?;
     let per_frame = Runs::new(FRAMES, spent);
     let found = Found {
-        engines: engines()?,
+        engines: engines(),
         mean_batch: meter.total() as f64 / runs.max(1) as f64,
         resident: measure::resident()?,
         rate: 1.0 / per_frame.wall(),
@@ -144,7 +138,7 @@ pub(crate) fn part(rounds: usize) -> Result<Part> {
         );
     }
     part.note(format!(
-        "each line: median [quartiles] of {rounds} processes; engines: threads nv-infer-*; mean batch: frames / runs of the engine; \
+        "each line: median [quartiles] of {rounds} processes; engines: of the process, as `stats` says; mean batch: frames / runs of the engine; \
          MiB: VmRSS after {FRAMES} frames, decoded frames in memory included (the same in every line)"
     ));
     Ok(part)

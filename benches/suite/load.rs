@@ -191,12 +191,13 @@ impl Outcome {
     }
 }
 
-/// The longest a frame may take: all that can wait goes before it, then the batch that runs and its own.
+/// The longest a frame of the slowest feed may take: until as many have come after it as its queue holds, which then
+/// drops it, then the batch that runs and its own.
 fn bound(percent: u64) -> Duration {
-    let per_frame = per_frame(percent);
-    let batch = per_frame * u32::try_from(MAX_BATCH_SIZE).unwrap_or(u32::MAX);
-    let queue = per_frame * u32::try_from(FEEDS * QUEUE).unwrap_or(u32::MAX);
-    queue + 2 * batch + MAX_LATENCY
+    let batch = per_frame(percent) * u32::try_from(MAX_BATCH_SIZE).unwrap_or(u32::MAX);
+    let slowest = RATES.into_iter().min().unwrap_or(1);
+    let queue = Duration::from_secs(QUEUE as u64) / u32::try_from(slowest).unwrap_or(1);
+    queue + 2 * batch
 }
 
 pub(crate) fn part() -> Result<Part> {
@@ -272,7 +273,7 @@ fn explain(part: &mut Part) {
          inferred/offered of the 12 feeds, whose means per rate are the last columns",
     );
     part.note(
-        "bound: (feeds x frames that may wait) x time per frame + two batches + max-latency: a frame waits for at most all \
-         that may wait, the batch that runs, and its own",
+        "bound: frames that may wait / rate of the slowest feed + two batches: a frame waits until as many have come after \
+         it as the queue of its feed holds, which then drops it, for the batch that runs, and for its own",
     );
 }
