@@ -28,7 +28,7 @@ fn noise(data: &mut InputData) {
     let byte = |i: usize| (i.wrapping_mul(2_654_435_761) >> 16) as u8;
     match data {
         InputData::F32(data) => {
-            data.iter_mut().enumerate().for_each(|(i, x)| *x = f32::from(byte(i)) / 255.0)
+            data.iter_mut().enumerate().for_each(|(i, x)| *x = f32::from(byte(i)) / 255.0);
         }
         InputData::F16(data) => {
             data.iter_mut()
