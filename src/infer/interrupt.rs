@@ -18,7 +18,8 @@ impl Interrupt {
     /// One that is not set.
     #[must_use]
     pub fn new() -> Self {
-        let (sender, signal) = bounded(0);
+        // A channel without a place would allocate for everybody who waits.
+        let (sender, signal) = bounded(1);
         Self { armed: Arc::new(Mutex::new(Some(sender))), signal }
     }
 

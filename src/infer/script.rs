@@ -16,6 +16,7 @@ use super::worker::{Backend, Loaded, Purpose};
 use crate::vision::Size;
 use half::f16;
 use parking_lot::{Condvar, Mutex};
+use smallvec::SmallVec;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
@@ -93,7 +94,7 @@ pub struct Call<'a> {
     /// Which engine runs it: counts the times the model was loaded, from 0.
     pub load: u64,
     /// The images, `[3, 64, 64]`, 0..1, RGB; without those that pad a fixed batch.
-    pub images: Vec<&'a [f32]>,
+    pub images: SmallVec<[&'a [f32]; 16]>,
     cells: usize,
 }
 
