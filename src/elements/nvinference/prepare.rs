@@ -255,6 +255,8 @@ pub(super) fn cores() -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vision::Size;
+    use crate::vision::preprocess::{Layout, Normalize, PAD_LEVEL};
 
     #[test]
     fn little_work_is_done_on_one_thread_and_much_on_as_many_as_are_free() {
@@ -266,6 +268,39 @@ mod tests {
         assert_eq!(threads(16, each, 0), 1);
         assert_eq!(threads(1000, each, 1000), MOST_HELPERS);
         assert_eq!(threads(usize::MAX, Duration::MAX, 2), 2);
+    }
+
+    /// Four rows of the same frame, with `free` cores; whether others have helped.
+    fn rows(free: usize) -> (Vec<f32>, bool) {
+        gst::init().unwrap();
+        let info = gst_video::VideoInfo::builder(gst_video::VideoFormat::I420, 100, 60).build().unwrap();
+        let format = Format { caps: info.to_caps().unwrap(), info };
+        let pixels = (0..format.info.size()).map(|at| (at * 7 % 251) as u8).collect::<Vec<_>>();
+        let buffer = gst::Buffer::from_slice(pixels);
+        let spec = InputSpec {
+            layout: Layout::Nchw,
+            size: Size::new(64, 64),
+            normalize: Normalize::UNIT_RGB,
+            pad: PAD_LEVEL,
+        };
+        let mut input = InputData::F32(vec![-1.0; 4 * 3 * 64 * 64]);
+        // As if a frame took long.
+        let mut preparer = Preparer { pace: Duration::from_secs(1), ..Preparer::default() };
+        let (mut placed, subjects) = (Vec::new(), Subjects::Plain(&buffer, &format));
+        preparer.prepare(spec, subjects, &[0; 4], &mut input, &mut placed, free).unwrap();
+        assert!(placed.len() == 4 && placed.iter().all(Result::is_ok), "{placed:?}");
+        let InputData::F32(rows) = input else { panic!("it was f32") };
+        (rows, preparer.helpers.is_some())
+    }
+
+    #[test]
+    fn free_cores_help_and_what_comes_out_is_the_same() {
+        let ((alone, nobody), (together, helped)) = (rows(1), rows(4));
+        assert!(!nobody && helped);
+        assert_eq!(alone, together);
+        let row = 3 * 64 * 64;
+        assert!(alone.chunks_exact(row).all(|one| one == &alone[..row]), "each row is that frame");
+        assert!(alone.iter().all(|value| (0.0..=1.0).contains(value)), "every number was written");
     }
 
     #[test]
