@@ -42,8 +42,13 @@ fn run_all() {
         "videotestsrc num-buffers=20 is-live=true ! nvhealth name=h stall-timeout=1000000 report-interval=1000000 \
          fps-min=1000 lag-threshold=1 ! nvinference model={MODEL} ! nvsink name=s"
     );
+    // Two streams through the private pipeline of a group.
+    let member = format!(
+        "videotestsrc num-buffers=20 ! nvinference batch-group=leaks max-latency=1000000 model={MODEL} ! nvsink"
+    );
+    let grouped = format!("{member} name=s {member}");
     let endless = |description: &str| description.replace("num-buffers=20", "");
-    for description in [&batched, &plain, &watched] {
+    for description in [&batched, &plain, &watched, &grouped] {
         play_until(&launch(description), gst::MessageType::Eos);
         play_until(&launch(&description.replace(MODEL, "/nowhere.onnx")), gst::MessageType::Error);
         break_off_in_mid_stream(&launch(&endless(description)));
