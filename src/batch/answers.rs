@@ -29,7 +29,7 @@ pub enum Poll {
     /// Nothing is due; poll again at this time, which lies in the future, or earlier if something happens. A frame
     /// without credit that would be due by then if it had some counts, so nobody need say that its credit is back.
     WaitUntil(Monotonic),
-    /// Nothing is due until something happens: a push, credit (the [`Waker`]), a changed setting, or the
+    /// Nothing is due until something happens: a push, credit (the [`Waker`](super::Waker)), a changed setting, or the
     /// engine becoming free.
     Idle,
 }

@@ -250,6 +250,12 @@ impl ObjectImpl for NvInference {
         element.add_pad(&self.sinkpad).expect("a new element has no pad of that name");
         element.add_pad(&self.srcpad).expect("a new element has no pad of that name");
     }
+
+    fn dispose(&self) {
+        // Only for one that was freed without going to NULL first: its group must not wait for it.
+        self.close_lane();
+        self.leave_group();
+    }
 }
 
 impl GstObjectImpl for NvInference {}
@@ -292,7 +298,11 @@ impl ElementImpl for NvInference {
             gst::StateChange::PausedToReady => self.stop(),
             _ => {}
         }
-        let done = self.parent_change_state(transition)?;
+        let done = self.parent_change_state(transition).inspect_err(|_| {
+            if transition == gst::StateChange::ReadyToPaused {
+                self.close_lane();
+            }
+        })?;
         match transition {
             // Not before the sink pad is inactive: a buffer on its way must find the stream it belongs to.
             gst::StateChange::PausedToReady => {

@@ -6,7 +6,7 @@ use crate::clock;
 use crate::elements::nvinference::imp::{CAT, NvInference};
 use crate::elements::nvinference::settings::{self, Settings};
 use crate::elements::{lock, video};
-use crate::health::Redacted;
+use crate::health::{EngineState, Redacted};
 use crate::infer::InferError;
 use crate::time::Monotonic;
 use gst::prelude::*;
@@ -66,7 +66,7 @@ impl NvInference {
                 self.report_ready(&group, began);
                 break Membership { group, number };
             }
-            // The last member left in this very moment.
+            // The last member left in this very moment, or the group is of no use any more: another one takes its name.
             GROUPS.forget(&name.to_owned(), &*group);
         };
         *lock(&self.membership) = Some(membership);
@@ -92,8 +92,12 @@ impl NvInference {
         let current = self.membership().filter(|membership| membership.group.name == name);
         if let Some(Membership { group, .. }) = current
             && group.conflict(&self.obj()).is_none()
+            && !group.members.has_failed()
         {
-            return group.inference.imp().reopen_if_needed();
+            let engine = group.inference.imp();
+            // One that is being rebuilt is left to that.
+            let has_failed = engine.service.health().state == EngineState::Failed;
+            return if has_failed { engine.reopen_if_needed() } else { Ok(()) };
         }
         self.leave_group();
         self.join_group(name)
@@ -123,6 +127,7 @@ impl NvInference {
     pub(in crate::elements::nvinference) fn close_lane(&self) {
         let lane = lock(&self.lane).take();
         if let Some(lane) = lane {
+            lane.close_in();
             lane.close_back();
         }
     }

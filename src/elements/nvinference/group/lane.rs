@@ -11,8 +11,8 @@ use crate::elements::{link, lock};
 use glib::subclass::prelude::*;
 use gst::prelude::*;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 /// The pads of a member that is in PAUSED or PLAYING.
 pub(in crate::elements::nvinference) struct Lane {
@@ -22,9 +22,18 @@ pub(in crate::elements::nvinference) struct Lane {
     back: gst::Pad,
     sink: gst::Pad,
     source: gst::Pad,
-    downstream: Mutex<Downstream>,
+    passage: Arc<Passage>,
     /// What a full queue does has been chosen for this stream.
     is_chosen: AtomicBool,
+}
+
+/// What the pads of a lane share.
+#[derive(Default)]
+struct Passage {
+    downstream: Mutex<Downstream>,
+    /// A stream has come back: it may end, too.
+    has_begun: AtomicBool,
+    /// Nothing goes in or comes back any more.
     is_closed: AtomicBool,
 }
 
@@ -32,6 +41,32 @@ pub(in crate::elements::nvinference) struct Lane {
 struct Downstream {
     flow: Result<gst::FlowSuccess, gst::FlowError>,
     links: u64,
+}
+
+impl Default for Downstream {
+    fn default() -> Self {
+        Self { flow: Ok(gst::FlowSuccess::Ok), links: 0 }
+    }
+}
+
+impl Passage {
+    fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::Acquire)
+    }
+
+    /// Whether an event that has come back goes on. The end of a group whose members have all ended reaches one that has
+    /// not begun, too, and is not meant for it.
+    fn admits(&self, event: &gst::EventRef) -> bool {
+        match event.type_() {
+            _ if self.is_closed() => false,
+            gst::EventType::StreamStart => {
+                self.has_begun.store(true, Ordering::Release);
+                true
+            }
+            gst::EventType::Eos => self.has_begun.load(Ordering::Acquire),
+            _ => true,
+        }
+    }
 }
 
 impl Lane {
@@ -47,32 +82,47 @@ impl Lane {
                 .ok_or_else(|| glib::bool_error!("expected a pad {name}, found none to be had"))
         };
         let source = request(group.unbatcher.upcast_ref(), format!("src_{number}"))?;
-        let sink = request(group.batcher.upcast_ref(), format!("sink_{number}"))?;
-        let (out, back) = (out_pad(element), back_pad(element));
-        out.set_active(true)?;
-        back.set_active(true)?;
-        let failed = |error: gst::PadLinkError| glib::bool_error!("the pads do not link: {error}");
-        let unchecked = gst::PadLinkCheck::empty();
-        source.link_full(&back, unchecked).map_err(failed)?;
-        // What the caps are is refused by the caps event, with a reason.
-        out.link_full(&sink, unchecked).map_err(failed)?;
-        let downstream = Downstream { flow: Ok(gst::FlowSuccess::Ok), links: 0 };
-        Ok(Self {
+        let sink = request(group.batcher.upcast_ref(), format!("sink_{number}")).inspect_err(|_| {
+            group.unbatcher.release_request_pad(&source);
+        })?;
+        let passage = Arc::<Passage>::default();
+        let lane = Self {
             element: element.downgrade(),
-            downstream: Mutex::new(downstream),
+            out: out_pad(element),
+            back: back_pad(element, &passage),
             is_chosen: AtomicBool::new(false),
-            is_closed: AtomicBool::new(false),
+            passage,
             membership,
-            out,
-            back,
             sink,
             source,
-        })
+        };
+        match lane.link() {
+            Ok(()) => Ok(lane),
+            Err(error) => {
+                lane.close_in();
+                lane.close_back();
+                Err(error)
+            }
+        }
+    }
+
+    fn link(&self) -> Result<(), glib::BoolError> {
+        self.out.set_active(true)?;
+        self.back.set_active(true)?;
+        let failed = |error: gst::PadLinkError| glib::bool_error!("the pads do not link: {error}");
+        // What the caps are is refused by the caps event, with a reason.
+        let unchecked = gst::PadLinkCheck::empty();
+        self.source.link_full(&self.back, unchecked).map_err(failed)?;
+        self.out.link_full(&self.sink, unchecked).map_err(failed)?;
+        Ok(())
     }
 
     /// Takes nothing more in, and frees whoever waits to put something in.
     pub(in crate::elements::nvinference) fn close_in(&self) {
-        if !self.is_closed.swap(true, Ordering::AcqRel) {
+        if !self.passage.is_closed.swap(true, Ordering::AcqRel) {
+            // A feed that has ended may have its end still on its way; one that is flushed leaves nothing behind that could
+            // reach the next stream of this member.
+            self.out.push_event(gst::event::FlushStart::new());
             self.membership.group.batcher.release_request_pad(&self.sink);
             self.out.set_active(false).ok();
         }
@@ -89,12 +139,12 @@ impl Lane {
         &self,
         buffer: gst::Buffer,
     ) -> Result<gst::FlowSuccess, gst::FlowError> {
-        lock(&self.downstream).flow?;
+        lock(&self.passage.downstream).flow?;
         if !self.is_chosen.swap(true, Ordering::AcqRel) {
             self.choose_overload();
         }
         self.out.push(buffer)?;
-        lock(&self.downstream).flow
+        lock(&self.passage.downstream).flow
     }
 
     /// The member is in the path of the video: what comes too fast to be inferred is not lost, and a source that can
@@ -128,7 +178,7 @@ impl Lane {
 
     /// There may be another downstream.
     pub(in crate::elements::nvinference) fn retry(&self) {
-        let mut downstream = lock(&self.downstream);
+        let mut downstream = lock(&self.passage.downstream);
         downstream.links += 1;
         downstream.flow = Ok(gst::FlowSuccess::Ok);
     }
@@ -136,11 +186,16 @@ impl Lane {
     fn ask_upstream(&self, query: &mut gst::QueryRef) -> bool {
         self.element.upgrade().is_some_and(|element| element.imp().sinkpad.peer_query(query))
     }
+}
 
+impl Passage {
     /// A frame has come back.
-    fn give(&self, element: &NvInference, buffer: gst::Buffer) {
+    fn give(&self, srcpad: &gst::Pad, buffer: gst::Buffer) {
+        if self.is_closed() {
+            return;
+        }
         let links = lock(&self.downstream).links;
-        let flow = element.imp().srcpad.push(buffer);
+        let flow = srcpad.push(buffer);
         let mut downstream = lock(&self.downstream);
         if downstream.links == links {
             downstream.flow = flow;
@@ -163,21 +218,21 @@ fn out_pad(element: &NvInference) -> gst::Pad {
 }
 
 /// Where it comes back from the un-batcher, to go on downstream of the member.
-fn back_pad(element: &NvInference) -> gst::Pad {
+fn back_pad(element: &NvInference, passage: &Arc<Passage>) -> gst::Pad {
     let (frames, events, queries) = (element.downgrade(), element.downgrade(), element.downgrade());
+    let (giving, admitting) = (Arc::clone(passage), Arc::clone(passage));
     gst::Pad::builder(gst::PadDirection::Sink)
         .name("back")
         .chain_function(move |_, _, buffer| {
-            guarded(&frames, |imp| {
-                if let Some(lane) = imp.lane() {
-                    lane.give(&imp.obj(), buffer);
-                }
-            });
+            guarded(&frames, |imp| giving.give(&imp.srcpad, buffer));
             // The group has no part in what is downstream of a member.
             Ok(gst::FlowSuccess::Ok)
         })
         .event_function(move |_, _, event| {
             guarded(&events, |imp| {
+                if !admitting.admits(&event) {
+                    return true;
+                }
                 if event.type_() == gst::EventType::Eos {
                     imp.health.flush(&*imp.obj());
                 }
