@@ -1,6 +1,6 @@
 //! (c) What a frame costs beside the model: batcher, un-batcher and sink around an engine that does nothing.
 
-use super::frames;
+use super::frames::{self, Clip};
 use super::measure;
 use super::numbers::Spread;
 use super::part::Part;
@@ -12,6 +12,7 @@ use anyhow::{Context as _, Result, bail};
 use gstnextvision::infer::script::{self, Action, Script, ScriptOptions};
 use gstnextvision::vision::Size;
 use gstnextvision::vision::preprocess::{InputSpec, Layout, Normalize, PAD_LEVEL};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Side of the frames and of the model's image, in pixels.
@@ -67,20 +68,25 @@ fn preparation() -> Result<Preparation> {
     Preparation::new(InputSpec { layout, size, normalize: Normalize::UNIT_RGB, pad: PAD_LEVEL })
 }
 
+/// A frame for each feed. Feeds that shared one would contend for its memory, which counts the buffers that have it.
+fn clips(feeds: usize) -> Result<Vec<Arc<Clip>>> {
+    (0..feeds).map(|_| frames::grey(SIDE, SIDE)).collect()
+}
+
 /// Runs that many frames from beginning to end, for valgrind to count.
 pub(crate) fn child(arguments: &[String]) -> Result<()> {
     let [kind, feeds, frames] = arguments else { bail!("expected KIND FEEDS FRAMES, found {arguments:?}") };
     let kind = Kind::ALL.into_iter().find(|known| known.name() == kind).context("a known kind")?;
     let (feeds, frames): (usize, u64) = (feeds.parse()?, frames.parse()?);
     let engine = null_engine();
-    let clip = [frames::grey(SIDE, SIDE)?];
+    let clips = clips(feeds)?;
     if kind == Kind::Prepare {
         let mut preparation = preparation()?;
-        return (0..frames).try_for_each(|_| preparation.once(&clip).map(drop));
+        return (0..frames).try_for_each(|_| preparation.once(&clips).map(drop));
     }
     let mut scene = scene(kind, feeds, &engine)?;
     let most = frames / feeds as u64;
-    scene.play(&clip, |_| Pace::Flat { most })?;
+    scene.play(&clips, |_| Pace::Flat { most })?;
     scene.gate.open();
     scene.meter.reach(most * feeds as u64)?;
     scene.stop()
@@ -100,17 +106,17 @@ fn instructions(kind: Kind, feeds: usize) -> Result<Option<f64>> {
 
 /// What a frame takes with each kind, in rounds.
 fn rounds(feeds: usize, rounds: usize, engine: &Script) -> Result<Vec<[Runs; 4]>> {
-    let clip = [frames::grey(SIDE, SIDE)?];
+    let clips = clips(feeds)?;
     let mut preparation = preparation()?;
     let mut scenes = Vec::new();
     for kind in Kind::PIPELINES {
         let mut scene = scene(kind, feeds, engine)?;
-        scene.play(&clip, |_| Pace::UNLIMITED)?;
+        scene.play(&clips, |_| Pace::UNLIMITED)?;
         scenes.push(scene);
     }
     let mut found = Vec::new();
     for round in 0..=rounds {
-        let prepare = preparation.run(&clip, Duration::from_millis(50))?;
+        let prepare = preparation.run(&clips, Duration::from_millis(50))?;
         let mut runs = [prepare; 4];
         for (scene, runs) in scenes.iter().zip(&mut runs) {
             *runs = Runs::new(FRAMES, scene.measure(FRAMES / 20, FRAMES)?);
