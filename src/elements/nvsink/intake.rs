@@ -113,7 +113,8 @@ impl Intake {
 
     /// Width and height as the caps say; zero if they do not.
     fn frame_size(&mut self, sample: &gst::Sample) -> Size {
-        let Some(caps) = sample.caps() else { return Size::default() };
+        // A reference, where `to_owned` of what is borrowed would be a copy, another one for each frame.
+        let Some(caps) = sample.caps_owned() else { return Size::default() };
         if let Some((known, size)) = &self.format
             && known.as_ptr() == caps.as_ptr()
         {
@@ -124,7 +125,7 @@ impl Intake {
             value.and_then(|value| u32::try_from(value).ok()).unwrap_or_default()
         };
         let size = Size::new(side("width"), side("height"));
-        self.format = Some((caps.to_owned(), size));
+        self.format = Some((caps, size));
         size
     }
 }
