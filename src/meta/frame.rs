@@ -84,50 +84,88 @@ pub fn reference_wall_micros(buffer: &gst::BufferRef) -> Option<u64> {
     })
 }
 
-/// The fields, so that a name is looked up once and not for every frame.
-struct Fields {
-    feed_id: Quark,
-    feed: Quark,
-    seq: Quark,
-    session: Quark,
-    status: Quark,
-    error: Quark,
-    batch_id: Quark,
-    batch_size: Quark,
-    batch_slot: Quark,
-    close_reason: Quark,
-    model: Quark,
-    provider: Quark,
-    arrival: Quark,
-    batched: Quark,
-    inference_start: Quark,
-    inference_end: Quark,
-    delivered: Quark,
-    wall_time_us: Quark,
-    wall_time_source: Quark,
+/// The fields, in the order in which they are written.
+#[derive(Clone, Copy)]
+enum Field {
+    FeedId,
+    Status,
+    CloseReason,
+    Model,
+    Provider,
+    WallTimeSource,
+    Error,
+    Feed,
+    Session,
+    BatchSize,
+    BatchSlot,
+    Seq,
+    BatchId,
+    Arrival,
+    Batched,
+    InferenceStart,
+    InferenceEnd,
+    Delivered,
+    WallTimeUs,
 }
 
-static FIELDS: LazyLock<Fields> = LazyLock::new(|| Fields {
-    feed_id: Quark::from_str("feed-id"),
-    feed: Quark::from_str("feed"),
-    seq: Quark::from_str("seq"),
-    session: Quark::from_str("session"),
-    status: Quark::from_str("status"),
-    error: Quark::from_str("error"),
-    batch_id: Quark::from_str("batch-id"),
-    batch_size: Quark::from_str("batch-size"),
-    batch_slot: Quark::from_str("batch-slot"),
-    close_reason: Quark::from_str("close-reason"),
-    model: Quark::from_str("model"),
-    provider: Quark::from_str("provider"),
-    arrival: Quark::from_str("arrival"),
-    batched: Quark::from_str("batched"),
-    inference_start: Quark::from_str("inference-start"),
-    inference_end: Quark::from_str("inference-end"),
-    delivered: Quark::from_str("delivered"),
-    wall_time_us: Quark::from_str("wall-time-us"),
-    wall_time_source: Quark::from_str("wall-time-source"),
-});
+const FIELDS: [(Field, &str); 19] = [
+    (Field::FeedId, "feed-id"),
+    (Field::Status, "status"),
+    (Field::CloseReason, "close-reason"),
+    (Field::Model, "model"),
+    (Field::Provider, "provider"),
+    (Field::WallTimeSource, "wall-time-source"),
+    (Field::Error, "error"),
+    (Field::Feed, "feed"),
+    (Field::Session, "session"),
+    (Field::BatchSize, "batch-size"),
+    (Field::BatchSlot, "batch-slot"),
+    (Field::Seq, "seq"),
+    (Field::BatchId, "batch-id"),
+    (Field::Arrival, "arrival"),
+    (Field::Batched, "batched"),
+    (Field::InferenceStart, "inference-start"),
+    (Field::InferenceEnd, "inference-end"),
+    (Field::Delivered, "delivered"),
+    (Field::WallTimeUs, "wall-time-us"),
+];
+
+/// Their names, each looked up once and not for every frame.
+static QUARKS: LazyLock<[Quark; FIELDS.len()]> =
+    LazyLock::new(|| FIELDS.map(|(_, name)| Quark::from_str(name)));
+
+fn fill<T: AsRef<str>>(structure: &mut gst::StructureRef, facts: &FrameFacts<T>) {
+    // Zero means "did not happen", so a time at the very origin moves by a nanosecond.
+    let time = |time: Option<u64>| time.map_or(0, |nanos| nanos.max(1));
+    for ((field, name), quark) in FIELDS.into_iter().zip(*QUARKS) {
+        let mut text = |text: &str| set(structure, quark, &*without_nul(text));
+        match field {
+            Field::FeedId => text(facts.feed_id.as_ref()),
+            Field::Status => text(facts.status.as_str()),
+            Field::CloseReason => text(facts.close_reason.as_ref()),
+            Field::Model => text(facts.model.as_ref()),
+            Field::Provider => text(facts.provider.as_ref()),
+            Field::WallTimeSource => text(facts.wall_time_source.as_str()),
+            Field::Error => match &facts.error {
+                Some(error) => text(error.as_ref()),
+                None if has(structure, quark) => structure.remove_field(name),
+                None => {}
+            },
+            Field::Feed => set(structure, quark, facts.feed),
+            Field::Session => set(structure, quark, facts.session),
+            Field::BatchSize => set(structure, quark, facts.batch_size),
+            Field::BatchSlot => set(structure, quark, facts.batch_slot),
+            Field::Seq => set(structure, quark, facts.seq),
+            Field::BatchId => set(structure, quark, facts.batch_id),
+            Field::Arrival => set(structure, quark, time(facts.arrival)),
+            Field::Batched => set(structure, quark, time(facts.batched)),
+            Field::InferenceStart => set(structure, quark, time(facts.inference_start)),
+            Field::InferenceEnd => set(structure, quark, time(facts.inference_end)),
+            Field::Delivered => set(structure, quark, time(facts.delivered)),
+            Field::WallTimeUs => set(structure, quark, time(facts.wall_time_us)),
+        }
+    }
+}
 
 #[expect(deprecated, reason = "what replaces it is not in the oldest GStreamer there is to be run with")]
 fn set(structure: &mut gst::StructureRef, field: Quark, value: impl Into<glib::Value> + Send) {
@@ -135,88 +173,67 @@ fn set(structure: &mut gst::StructureRef, field: Quark, value: impl Into<glib::V
 }
 
 #[expect(deprecated, reason = "see `set`")]
-fn get<'a, T: glib::value::FromValue<'a>>(structure: &'a gst::StructureRef, field: Quark) -> Option<T> {
-    structure.get_by_quark(field).ok()
-}
-
-#[expect(deprecated, reason = "see `set`")]
 fn has(structure: &gst::StructureRef, field: Quark) -> bool {
     structure.has_field_by_quark(field)
 }
 
-fn fill<T: AsRef<str>>(structure: &mut gst::StructureRef, facts: &FrameFacts<T>) {
-    let fields = &*FIELDS;
-    let mut text = |field: Quark, text: &str| set(structure, field, &*without_nul(text));
-    text(fields.feed_id, facts.feed_id.as_ref());
-    text(fields.status, facts.status.as_str());
-    text(fields.close_reason, facts.close_reason.as_ref());
-    text(fields.model, facts.model.as_ref());
-    text(fields.provider, facts.provider.as_ref());
-    text(fields.wall_time_source, facts.wall_time_source.as_str());
-    if let Some(error) = &facts.error {
-        text(fields.error, error.as_ref());
-    } else if has(structure, fields.error) {
-        structure.remove_field("error");
-    }
-    let numbers = [
-        (fields.feed, facts.feed),
-        (fields.session, facts.session),
-        (fields.batch_size, facts.batch_size),
-        (fields.batch_slot, facts.batch_slot),
-    ];
-    numbers.into_iter().for_each(|(field, number)| set(structure, field, number));
-    // Zero means "did not happen", so a time at the very origin moves by a nanosecond.
-    let time = |time: Option<u64>| time.map_or(0, |nanos| nanos.max(1));
-    let numbers = [
-        (fields.seq, facts.seq),
-        (fields.batch_id, facts.batch_id),
-        (fields.arrival, time(facts.arrival)),
-        (fields.batched, time(facts.batched)),
-        (fields.inference_start, time(facts.inference_start)),
-        (fields.inference_end, time(facts.inference_end)),
-        (fields.delivered, time(facts.delivered)),
-        (fields.wall_time_us, time(facts.wall_time_us)),
-    ];
-    numbers.into_iter().for_each(|(field, number)| set(structure, field, number));
+/// Goes through the structure once: to ask it for each field would be to go through it as often as it has fields.
+fn parse<'a, T: From<&'a str> + Default>(structure: &'a gst::StructureRef) -> FrameFacts<T> {
+    let mut facts = FrameFacts::default();
+    // Whoever wrote it most probably wrote the fields in our order.
+    let mut likely = 0;
+    raw::for_each(structure, |quark, value| {
+        let places = (likely..FIELDS.len()).chain(0..likely);
+        let Some(at) = { places }.find(|at| QUARKS.get(*at) == Some(&quark)) else { return };
+        likely = at + 1;
+        if let Some((field, _)) = FIELDS.get(at) {
+            read_field(&mut facts, *field, value);
+        }
+    });
+    facts
 }
 
-fn parse<'a, T: From<&'a str>>(structure: &'a gst::StructureRef) -> FrameFacts<T> {
-    let fields = &*FIELDS;
-    // Asked first: an error that a field is missing is allocated, and nearly every frame lacks one.
-    let borrowed = |field: Quark| {
-        has(structure, field).then(|| get::<Option<&'a str>>(structure, field)).flatten().flatten()
-    };
-    let plain = |field: Quark| borrowed(field).unwrap_or_default();
-    let text = |field: Quark| T::from(plain(field));
-    let small = |field: Quark| get::<u32>(structure, field).unwrap_or_default();
-    let large = |field: Quark| get::<u64>(structure, field).unwrap_or_default();
-    let time = |field: Quark| Some(large(field)).filter(|nanos| *nanos != 0);
-    FrameFacts {
-        feed_id: text(fields.feed_id),
-        feed: small(fields.feed),
-        seq: large(fields.seq),
-        session: small(fields.session),
-        status: Status::parse(plain(fields.status)).unwrap_or_default(),
-        error: borrowed(fields.error).map(T::from),
-        batch_id: large(fields.batch_id),
-        batch_size: small(fields.batch_size),
-        batch_slot: small(fields.batch_slot),
-        close_reason: text(fields.close_reason),
-        model: text(fields.model),
-        provider: text(fields.provider),
-        arrival: time(fields.arrival),
-        batched: time(fields.batched),
-        inference_start: time(fields.inference_start),
-        inference_end: time(fields.inference_end),
-        delivered: time(fields.delivered),
-        wall_time_us: time(fields.wall_time_us),
-        wall_time_source: WallTimeSource::parse(plain(fields.wall_time_source)).unwrap_or_default(),
+fn read_field<'a, T: From<&'a str> + Default>(
+    facts: &mut FrameFacts<T>,
+    field: Field,
+    value: &'a glib::Value,
+) {
+    let borrowed = || value.get::<Option<&'a str>>().ok().flatten();
+    let plain = || borrowed().unwrap_or_default();
+    let text = || T::from(plain());
+    let small = || value.get::<u32>().unwrap_or_default();
+    let large = || value.get::<u64>().unwrap_or_default();
+    let time = || Some(large()).filter(|nanos| *nanos != 0);
+    match field {
+        Field::FeedId => facts.feed_id = text(),
+        Field::Status => facts.status = Status::parse(plain()).unwrap_or_default(),
+        Field::CloseReason => facts.close_reason = text(),
+        Field::Model => facts.model = text(),
+        Field::Provider => facts.provider = text(),
+        Field::WallTimeSource => {
+            facts.wall_time_source = WallTimeSource::parse(plain()).unwrap_or_default();
+        }
+        Field::Error => facts.error = borrowed().map(T::from),
+        Field::Feed => facts.feed = small(),
+        Field::Session => facts.session = small(),
+        Field::BatchSize => facts.batch_size = small(),
+        Field::BatchSlot => facts.batch_slot = small(),
+        Field::Seq => facts.seq = large(),
+        Field::BatchId => facts.batch_id = large(),
+        Field::Arrival => facts.arrival = time(),
+        Field::Batched => facts.batched = time(),
+        Field::InferenceStart => facts.inference_start = time(),
+        Field::InferenceEnd => facts.inference_end = time(),
+        Field::Delivered => facts.delivered = time(),
+        Field::WallTimeUs => facts.wall_time_us = time(),
     }
 }
 
 /// The structure of the meta. The bindings allocate a copy of its name for each look, several times a frame.
 #[expect(unsafe_code, reason = "GStreamer's own functions take the name as it is")]
 mod raw {
+    use glib::Quark;
+    use glib::translate::{IntoGlib as _, from_glib};
     use std::ffi::CStr;
 
     /// [`super::NAME`].
@@ -233,6 +250,29 @@ mod raw {
         Some(unsafe {
             gst::StructureRef::from_glib_borrow(gst::ffi::gst_custom_meta_get_structure(meta).cast_const())
         })
+    }
+
+    /// Calls `visit` with each field of `structure`.
+    pub(super) fn for_each<'a, F: FnMut(Quark, &'a glib::Value)>(
+        structure: &'a gst::StructureRef,
+        mut visit: F,
+    ) {
+        unsafe extern "C" fn one<'a, F: FnMut(Quark, &'a glib::Value)>(
+            field: glib::ffi::GQuark,
+            value: *const glib::gobject_ffi::GValue,
+            visit: glib::ffi::gpointer,
+        ) -> glib::ffi::gboolean {
+            // SAFETY: `visit` is the one of the call below, which nobody else has while that lasts. The value is a
+            // field's, and `Value` is transparent over `GValue`.
+            let (visit, value) = unsafe { (&mut *visit.cast::<F>(), &*value.cast::<glib::Value>()) };
+            // SAFETY: the names of fields are quarks.
+            visit(unsafe { from_glib(field) }, value);
+            true.into_glib()
+        }
+        let visit = (&raw mut visit).cast();
+        // SAFETY: the structure is alive and, being borrowed, not written; `one` keeps nothing but what it may: values
+        // for as long as that borrow lasts.
+        unsafe { gst::ffi::gst_structure_foreach(structure.as_ptr(), Some(one::<'a, F>), visit) };
     }
 
     /// That of the meta there is, or of one that is added.
