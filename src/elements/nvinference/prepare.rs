@@ -65,8 +65,10 @@ pub(super) struct Preparer {
     plans: HashMap<u32, Plans>,
     /// Those of the batch at hand, in the order of its rows.
     at_work: Vec<Preprocessor>,
+    /// How long each of its frames took.
+    times: Vec<Duration>,
     batches: u64,
-    /// How long a frame takes, on average over the last ones.
+    /// How long a frame takes, over the last batches.
     pace: Duration,
     helpers: Option<Arc<Helpers>>,
 }
@@ -99,15 +101,16 @@ impl Preparer {
         let threads = threads(frames.len(), self.pace, free);
         let helpers = (threads > 1).then(|| self.helpers()).flatten();
         let row_len = 3 * spec.size.width as usize * spec.size.height as usize;
-        let began = clock::now();
+        self.times.clear();
+        self.times.resize(frames.len(), Duration::ZERO);
         let rows = Rows { subjects, frames, row_len, threads, helpers: helpers.as_deref() };
+        let (plans, times) = (&mut *self.at_work, &mut *self.times);
         match input {
-            InputData::F32(data) => rows.fill(data, &mut self.at_work, placed, |row| Slot::F32(row)),
-            InputData::F16(data) => rows.fill(data, &mut self.at_work, placed, |row| Slot::F16(row)),
-            InputData::U8(data) => rows.fill(data, &mut self.at_work, placed, |row| Slot::U8(row)),
+            InputData::F32(data) => rows.fill(data, plans, placed, times, |row| Slot::F32(row)),
+            InputData::F16(data) => rows.fill(data, plans, placed, times, |row| Slot::F16(row)),
+            InputData::U8(data) => rows.fill(data, plans, placed, times, |row| Slot::U8(row)),
         }
-        let threads = if helpers.is_some() { threads } else { 1 };
-        self.keep_pace(clock::now().since(began), frames.len(), threads);
+        self.keep_pace();
         self.return_plans(subjects, frames);
         Ok(())
     }
@@ -154,11 +157,16 @@ impl Preparer {
         }
     }
 
-    fn keep_pace(&mut self, took: Duration, frames: usize, threads: usize) {
-        let frames = u32::try_from(frames.max(1)).unwrap_or(u32::MAX);
-        let each = took.saturating_mul(u32::try_from(threads).unwrap_or(1)) / frames;
-        // Soon right, and not thrown off by a frame that was interrupted.
-        self.pace = if self.pace.is_zero() { each } else { (self.pace * 7 + each) / 8 };
+    /// Learns from the times of the batch. The middle one counts: where there is more to do than cores, some frames are
+    /// interrupted, and these are no reason to wake still more threads.
+    fn keep_pace(&mut self) {
+        let middle = self.times.len() / 2;
+        if middle >= self.times.len() {
+            return;
+        }
+        let (_, each, _) = self.times.select_nth_unstable(middle);
+        // Soon right, and not thrown off by one batch.
+        self.pace = if self.pace.is_zero() { *each } else { (self.pace * 7 + *each) / 8 };
     }
 
     fn helpers(&mut self) -> Option<Arc<Helpers>> {
@@ -190,15 +198,19 @@ impl Rows<'_> {
         data: &mut [T],
         plans: &mut [Preprocessor],
         placed: &mut [Placed],
+        times: &mut [Duration],
         slot: impl Fn(&mut [T]) -> Slot<'_> + Sync,
     ) {
         let row_len = self.row_len.max(1);
-        let one = |data: &mut [T], plan: &mut Preprocessor, placed: &mut Placed, at: usize| {
-            *placed = self.prepare_one(plan, at, slot(data));
-        };
+        let one =
+            |data: &mut [T], plan: &mut Preprocessor, placed: &mut Placed, time: &mut Duration, at: usize| {
+                let began = clock::now();
+                *placed = self.prepare_one(plan, at, slot(data));
+                *time = clock::now().since(began);
+            };
         let Some(helpers) = self.helpers else {
-            let rows = data.chunks_exact_mut(row_len).zip(plans).zip(placed).zip(self.frames);
-            rows.for_each(|(((data, plan), placed), at)| one(data, plan, placed, *at));
+            let rows = data.chunks_exact_mut(row_len).zip(plans).zip(placed).zip(times).zip(self.frames);
+            rows.for_each(|((((data, plan), placed), time), at)| one(data, plan, placed, time, *at));
             return;
         };
         let each = self.frames.len().div_ceil(self.threads);
@@ -206,9 +218,10 @@ impl Rows<'_> {
             data.par_chunks_exact_mut(row_len)
                 .zip(plans)
                 .zip(placed)
+                .zip(times)
                 .zip(self.frames)
                 .with_min_len(each)
-                .for_each(|(((data, plan), placed), at)| one(data, plan, placed, *at));
+                .for_each(|((((data, plan), placed), time), at)| one(data, plan, placed, time, *at));
         });
     }
 
@@ -304,11 +317,15 @@ mod tests {
     }
 
     #[test]
-    fn the_pace_follows_slowly() {
+    fn the_pace_follows_slowly_and_frames_that_were_interrupted_do_not_count() {
         let mut preparer = Preparer::default();
-        preparer.keep_pace(Duration::from_micros(400), 4, 1);
-        assert_eq!(preparer.pace, Duration::from_micros(100));
-        preparer.keep_pace(Duration::from_micros(900), 2, 2);
-        assert_eq!(preparer.pace, Duration::from_micros(200));
+        let mut batch = |times: &[u64]| {
+            preparer.times = times.iter().map(|micros| Duration::from_micros(*micros)).collect();
+            preparer.keep_pace();
+            preparer.pace.as_micros()
+        };
+        assert_eq!(batch(&[]), 0);
+        assert_eq!(batch(&[100, 90_000, 100, 99, 101]), 100);
+        assert_eq!(batch(&[900]), 200);
     }
 }
