@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result};
 use gstnextvision::vision::Size;
-use gstnextvision::vision::decode::{self, Decoder, DecoderKind, OutputShape, Params, TensorView};
+use gstnextvision::vision::decode::{self, Decoder, DecoderKind, OutputShape, Params, TensorView, Workspace};
 use gstnextvision::vision::letterbox::Letterbox;
 use gstnextvision::vision::preprocess::{
     ChromaSite, Colorimetry, FrameView, InputSpec, Layout, Matrix, Normalize, PAD_LEVEL, PixelFormat, Plane,
@@ -29,6 +29,7 @@ pub struct Detector {
     decoder: Box<dyn Decoder>,
     params: Params,
     preprocessor: Preprocessor,
+    workspace: Workspace,
     tensor: Vec<f32>,
     _environment: Environment,
 }
@@ -52,7 +53,15 @@ impl Detector {
         let spec =
             InputSpec { layout: Layout::Nchw, size: MODEL, normalize: Normalize::UNIT_RGB, pad: PAD_LEVEL };
         let preprocessor = Preprocessor::new(spec)?;
-        Ok(Self { session, decoder, params, preprocessor, tensor: Vec::new(), _environment: environment })
+        Ok(Self {
+            session,
+            decoder,
+            params,
+            preprocessor,
+            workspace: Workspace::default(),
+            tensor: Vec::new(),
+            _environment: environment,
+        })
     }
 
     fn run(&mut self, items: &mut [BatchEntry]) -> Result<()> {
@@ -67,11 +76,13 @@ impl Detector {
         let (dims, data) = outputs[0].try_extract_tensor::<f32>()?;
         let shape: Vec<usize> = dims.iter().flat_map(|dim| usize::try_from(*dim)).collect();
         let view = TensorView { name: "output0", shape: &shape, data };
-        let images = self.decoder.decode(&[view], items.len(), &self.params)?;
-        for ((item, found), placed) in items.iter_mut().zip(images).zip(&placed) {
+        self.decoder.decode(&[view], items.len(), &self.params, &mut self.workspace)?;
+        for (at, (item, placed)) in items.iter_mut().zip(&placed).enumerate() {
             let (width, height) = (item.frame.width() as f32, item.frame.height() as f32);
-            let detections: Vec<_> = found?
-                .into_iter()
+            let found = self.workspace.image(at).context("a result for each image")?;
+            let detections: Vec<_> = found
+                .map_err(Clone::clone)?
+                .iter()
                 .enumerate()
                 .map(|(at, one)| {
                     let place = placed.frame_from_model(&one.bbox).clamped(placed.frame());
