@@ -108,6 +108,17 @@ pub enum Item {
     },
 }
 
+impl Item {
+    /// The frame, unless it is an event.
+    #[must_use]
+    pub const fn frame(&self) -> Option<&Frame> {
+        match self {
+            Self::Frame(frame) => Some(frame),
+            Self::Event { .. } => None,
+        }
+    }
+}
+
 /// Which batch frames travelled in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Label {

@@ -352,8 +352,6 @@ impl NvBatcher {
 }
 
 fn running_time(item: &meta::Item) -> Option<gst::ClockTime> {
-    match item {
-        meta::Item::Frame(frame) => video::running_time(&frame.segment, frame.buffer.pts()),
-        meta::Item::Event { .. } => None,
-    }
+    let frame = item.frame()?;
+    video::running_time(&frame.segment, frame.buffer.pts())
 }

@@ -102,7 +102,7 @@ impl NvInference {
         let (timeout, interrupt) = (self.response_timeout(), self.interrupt());
         let tickets = Tickets::default();
         let frames = parts.frames.get(rows.clone()).unwrap_or_default();
-        tickets.extend(frames.iter().filter_map(|at| owners.ticket(*at)));
+        tickets.take_from(owners.items(), frames);
         let part = runtime.engine.part(input, rows)?;
         runtime
             .engine

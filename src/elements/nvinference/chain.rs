@@ -87,7 +87,9 @@ impl NvInference {
             self.outbox.retry();
         }
         let most = starter.serving.runtime.engine.max_batch().unwrap_or(usize::MAX).max(1);
-        let mut chosen = (0..batch.items.len()).filter(|at| to_infer(&batch.items, *at).is_some()).peekable();
+        let is_chosen = |item: &Item| item.frame().is_some_and(|frame| frame.infer);
+        let mut chosen =
+            batch.items.iter().enumerate().filter(|(_, item)| is_chosen(item)).map(|(at, _)| at).peekable();
         let mut runs = self.spare.list();
         while chosen.peek().is_some() {
             let mut parts = self.spare.parts();
@@ -136,15 +138,8 @@ impl Starter<'_> {
             return Asked::Nothing;
         }
         let tickets = Arc::clone(&parts.tickets);
-        tickets.extend(parts.frames.iter().filter_map(|at| subjects.ticket(*at)));
+        tickets.take_from(subjects.items(), &parts.frames);
         let pending = engine.submit(input, tickets, self.interrupt, self.timeout);
         Asked::Engine(pending.map_err(|refused| refused.error))
-    }
-}
-
-fn to_infer(items: &[Item], at: usize) -> Option<&meta::Frame> {
-    match items.get(at)? {
-        Item::Frame(frame) if frame.infer => Some(frame),
-        _ => None,
     }
 }

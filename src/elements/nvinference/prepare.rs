@@ -2,7 +2,6 @@
 
 use super::frames;
 use super::runs::Placed;
-use crate::batch::Ticket;
 use crate::clock;
 use crate::elements::video;
 use crate::infer::InputData;
@@ -35,23 +34,20 @@ struct Subject<'a> {
 }
 
 impl<'a> Subjects<'a> {
-    /// The ticket of a frame; plain ones have none.
-    pub(super) fn ticket(self, at: usize) -> Option<Ticket> {
-        let Self::Batch(items) = self else { return None };
-        match items.get(at)? {
-            Item::Frame(frame) => Some(frame.ticket.clone()),
-            Item::Event { .. } => None,
+    /// What the batch is made of; plain frames are of none.
+    pub(super) const fn items(self) -> &'a [Item] {
+        match self {
+            Self::Batch(items) => items,
+            Self::Plain(..) => &[],
         }
     }
 
     fn get(self, at: usize) -> Option<Subject<'a>> {
         match self {
-            Self::Batch(items) => match items.get(at)? {
-                Item::Frame(frame) => {
-                    Some(Subject { feed: frame.feed.id.0, buffer: &frame.buffer, format: &frame.format })
-                }
-                Item::Event { .. } => None,
-            },
+            Self::Batch(items) => {
+                let frame = items.get(at)?.frame()?;
+                Some(Subject { feed: frame.feed.id.0, buffer: &frame.buffer, format: &frame.format })
+            }
             Self::Plain(buffer, format) => Some(Subject { feed: 0, buffer, format }),
         }
     }

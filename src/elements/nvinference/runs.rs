@@ -5,7 +5,7 @@ use super::decode::Outcome;
 use super::runtime::Runtime;
 use crate::batch::Ticket;
 use crate::infer::{Hold, InferError, Pending};
-use crate::meta::batch::{Frame, Item};
+use crate::meta::batch::Item;
 use crate::vision::Detection;
 use crate::vision::decode::Workspace;
 use crate::vision::letterbox::Letterbox;
@@ -54,8 +54,10 @@ pub(super) struct Parts {
 pub(super) struct Tickets(Mutex<Vec<Ticket>>);
 
 impl Tickets {
-    pub(super) fn extend(&self, tickets: impl IntoIterator<Item = Ticket>) {
-        self.0.lock().extend(tickets);
+    /// Takes those of `frames`, which are indices into `items`, too.
+    pub(super) fn take_from(&self, items: &[Item], frames: &[usize]) {
+        let found = frames.iter().filter_map(|at| items.get(*at)?.frame());
+        self.0.lock().extend(found.map(|frame| frame.ticket.clone()));
     }
 }
 
@@ -132,24 +134,17 @@ impl<'a> Owners<'a> {
     /// The name of the feed of the frame at `item`.
     pub(super) fn feed(self, item: usize) -> Option<&'a str> {
         match self {
-            Self::Batch(items) => frame(items, item).map(|frame| &*frame.feed.name),
+            Self::Batch(items) => items.get(item)?.frame().map(|frame| &*frame.feed.name),
             Self::Plain(name) => Some(name),
         }
     }
 
-    /// The ticket of the frame at `item`; plain ones have none.
-    pub(super) fn ticket(self, item: usize) -> Option<Ticket> {
+    /// What the batch is made of; plain frames are of none.
+    pub(super) const fn items(self) -> &'a [Item] {
         match self {
-            Self::Batch(items) => frame(items, item).map(|frame| frame.ticket.clone()),
-            Self::Plain(_) => None,
+            Self::Batch(items) => items,
+            Self::Plain(_) => &[],
         }
-    }
-}
-
-fn frame(items: &[Item], at: usize) -> Option<&Frame> {
-    match items.get(at)? {
-        Item::Frame(frame) => Some(frame),
-        Item::Event { .. } => None,
     }
 }
 
