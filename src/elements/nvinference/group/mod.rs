@@ -130,8 +130,7 @@ impl Group {
 
     /// Says how the settings of `element` differ from those of the group, if they do.
     fn conflict(&self, element: &super::NvInference) -> Option<String> {
-        const OWN: [&str; 6] =
-            ["name", "parent", "stats", "batch-group", "processing-latency", "max-batch-size"];
+        const OWN: [&str; 5] = ["name", "parent", "stats", "batch-group", "processing-latency"];
         let (name, first) = (&self.name, &self.opened_by);
         let says = |property: &str, of_group: &str, found: &str| {
             format!(
@@ -147,13 +146,6 @@ impl Group {
             let value = element.property_value(property);
             value.serialize().map_or_else(|_| "nothing".to_owned(), String::from)
         };
-        if settings.max_batch_size != of_group.max_batch_size {
-            return Some(says(
-                "max-batch-size",
-                &of_group.max_batch_size.to_string(),
-                &settings.max_batch_size.to_string(),
-            ));
-        }
         let differing = element.list_properties().iter().find_map(|property| {
             let property = property.name();
             let (ours, theirs) = (shown(&self.inference, property), shown(element, property));
