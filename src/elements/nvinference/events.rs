@@ -59,14 +59,12 @@ impl NvInference {
     }
 
     pub(super) fn sink_query(&self, pad: &gst::Pad, query: &mut gst::QueryRef) -> bool {
-        if let Some(lane) = self.lane() {
-            return self.lane_query(&lane, pad, query);
-        }
+        let lane = self.lane();
         match query.view_mut() {
-            // Whatever comes in goes out unchanged: what downstream takes decides.
+            // Whatever comes in goes out unchanged: what downstream takes decides. Batches do not enter a group.
             gst::QueryViewMut::Caps(query) => {
-                let template = pad.pad_template_caps();
-                video::answer_caps(query, &self.srcpad.peer_query_caps(Some(&template)));
+                let takes = if lane.is_some() { video::caps() } else { pad.pad_template_caps() };
+                video::answer_caps(query, &self.srcpad.peer_query_caps(Some(&takes)));
                 true
             }
             // The caps event refuses what the pad does not take, and can say why.
@@ -74,10 +72,13 @@ impl NvInference {
                 query.set_result(true);
                 true
             }
-            gst::QueryViewMut::Allocation(query) => {
-                query.add_allocation_meta::<gst_video::VideoMeta>(None);
-                true
-            }
+            gst::QueryViewMut::Allocation(query) => match lane {
+                Some(lane) => lane.ask(query),
+                None => {
+                    query.add_allocation_meta::<gst_video::VideoMeta>(None);
+                    true
+                }
+            },
             _ => gst::Pad::query_default(pad, Some(&*self.obj()), query),
         }
     }

@@ -167,26 +167,6 @@ impl NvInference {
         lane.push_event(event)
     }
 
-    pub(in crate::elements::nvinference) fn lane_query(
-        &self,
-        lane: &Lane,
-        pad: &gst::Pad,
-        query: &mut gst::QueryRef,
-    ) -> bool {
-        match query.view_mut() {
-            gst::QueryViewMut::Caps(query) => {
-                video::answer_caps(query, &self.srcpad.peer_query_caps(Some(&video::caps())));
-                true
-            }
-            gst::QueryViewMut::AcceptCaps(query) => {
-                query.set_result(true);
-                true
-            }
-            gst::QueryViewMut::Allocation(_) => lane.ask(query),
-            _ => gst::Pad::query_default(pad, Some(&*self.obj()), query),
-        }
-    }
-
     // --- Figures -----------------------------------------------------------------------------------------------
 
     /// How much later a frame comes out than it came in: the wait for its batch, then the engine.

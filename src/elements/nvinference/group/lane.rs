@@ -163,7 +163,7 @@ impl Lane {
     }
 
     /// Asks the batcher.
-    pub(super) fn ask(&self, query: &mut gst::QueryRef) -> bool {
+    pub(in crate::elements::nvinference) fn ask(&self, query: &mut gst::QueryRef) -> bool {
         self.out.peer_query(query)
     }
 
