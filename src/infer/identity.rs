@@ -8,6 +8,7 @@ use super::tuning::Tuning;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 /// More threads than this are a mistake, and would be made.
 const MAX_THREADS: u32 = 1024;
@@ -24,6 +25,11 @@ pub(super) struct FileIdentity {
 }
 
 impl FileIdentity {
+    /// The state `path` is in now; `None` if it cannot be looked at.
+    pub(super) fn look(path: &Path) -> Option<Self> {
+        Some(Self::new(path, &path.metadata().ok()?))
+    }
+
     fn new(path: &Path, metadata: &Metadata) -> Self {
         Self {
             path: path.canonicalize().unwrap_or_else(|_| path.to_path_buf()),
@@ -77,7 +83,7 @@ impl EngineKey {
         let sidecar = sidecar::path_for(&options.model);
         Ok(Self {
             model: model_file(&options.model)?,
-            sidecar: sidecar.and_then(|path| Some(FileIdentity::new(&path, &path.metadata().ok()?))),
+            sidecar: sidecar.and_then(|path| FileIdentity::look(&path)),
             labels: labels.transpose()?,
             library: options
                 .library
@@ -110,10 +116,17 @@ fn model_file(path: &Path) -> Result<FileIdentity, InferError> {
     Ok(FileIdentity::new(path, &metadata))
 }
 
-/// `asked`, or as many threads as this process may use: by CPU affinity and, on Linux, cgroup quota.
+/// `asked`, or one for each of the [`cores`].
 pub(super) fn threads(asked: u32) -> usize {
     match usize::try_from(asked) {
         Ok(asked) if asked > 0 => asked,
-        _ => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        _ => cores(),
     }
+}
+
+/// Cores that this process may use, by CPU affinity and, on Linux, cgroup quota, as it was when it was first asked.
+#[must_use]
+pub fn cores() -> usize {
+    static CORES: OnceLock<usize> = OnceLock::new();
+    *CORES.get_or_init(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get))
 }

@@ -73,6 +73,7 @@ pub mod script;
 pub use cache::CacheUse;
 pub use engine::{Engine, EngineOptions, Pending, SubmitError, engines};
 pub use error::{ErrorKind, InferError};
+pub use identity::cores;
 pub use interrupt::Interrupt;
 pub use library::version as runtime_version;
 pub use model::{Batch, ChannelOrder, ElementType, Layout, ModelDescription, Opened, OutputDescription};

@@ -5,7 +5,7 @@
 use super::cache::{Basis, CacheUse, Entry, Folder, Key};
 use super::engine::EngineOptions;
 use super::error::InferError;
-use super::identity;
+use super::identity::{self, FileIdentity};
 use super::library::Runtime;
 use super::placement::ProfileFolder;
 use super::provider::{Profile, Provider, Setup};
@@ -14,7 +14,6 @@ use ort::logging::LogLevel;
 use ort::session::Session;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use std::fs;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 /// How a session is made beside the options of its engine.
@@ -97,7 +96,7 @@ fn open_cached(
     if let Some(session) = from_entry(runtime, options, &entry) {
         return Ok((session, CacheUse::Loaded));
     }
-    let (before, temporary) = (file_state(&options.model), entry.temporary());
+    let (before, temporary) = (FileIdentity::look(&options.model), entry.temporary());
     let written = builder(runtime, options, how, None, level).and_then(|builder| {
         let mut builder =
             builder.with_optimized_model_path(&temporary).map_err(|error| settings(&error.into()))?;
@@ -111,7 +110,7 @@ fn open_cached(
             return Ok((plain(None)?, CacheUse::Unusable(detail)));
         }
     };
-    if before.is_none() || before != file_state(&options.model) {
+    if before.is_none() || before != FileIdentity::look(&options.model) {
         fs::remove_file(&temporary).ok();
         return Ok((session, CacheUse::Unusable("the model was changed while it was loaded".to_owned())));
     }
@@ -151,12 +150,6 @@ fn from_entry(runtime: &Runtime, options: &EngineOptions, entry: &Entry) -> Opti
         entry.discard();
     }
     session
-}
-
-/// What tells one state of a file from another.
-fn file_state(path: &Path) -> Option<(u64, u64, i64, i64)> {
-    let metadata = path.metadata().ok()?;
-    Some((metadata.ino(), metadata.len(), metadata.mtime(), metadata.mtime_nsec()))
 }
 
 /// The options are those of a machine that is shared with decoders and encoders: threads that sleep when there is

@@ -213,27 +213,26 @@ fn a_bound_run_that_fails_leaves_the_next_one_alone() {
 
 // --- Providers ----------------------------------------------------------------------------------------------
 
-#[test]
-fn the_profiler_tells_how_many_nodes_the_cpu_ran() {
+/// What the profiler tells of a model that the CPU runs, where `asked` was to.
+fn placement(asked: Provider) -> Result<Vec<(String, u32)>, InferError> {
     let options = options("brightest.onnx");
     let runtime = library::runtime(library::LibraryRequest::default()).unwrap();
     let trace = ProfileFolder::new().unwrap();
     let how = How { profile: None, trace: Some(&trace) };
     let (mut session, _) = open_cached(runtime, &options, &[], how).unwrap();
     let model = Engine::open(&options).unwrap().model().clone();
-    let placement = session::placement(&mut session, &model, Provider::Cpu, trace).unwrap();
+    session::placement(&mut session, &model, asked, trace)
+}
+
+#[test]
+fn the_profiler_tells_how_many_nodes_the_cpu_ran() {
+    let placement = placement(Provider::Cpu).unwrap();
     assert!(matches!(&placement[..], [(name, nodes)] if name == "cpu" && *nodes > 1), "{placement:?}");
 }
 
 #[test]
 fn a_provider_that_took_no_node_is_an_error() {
-    let options = options("brightest.onnx");
-    let runtime = library::runtime(library::LibraryRequest::default()).unwrap();
-    let trace = ProfileFolder::new().unwrap();
-    let how = How { profile: None, trace: Some(&trace) };
-    let (mut session, _) = open_cached(runtime, &options, &[], how).unwrap();
-    let model = Engine::open(&options).unwrap().model().clone();
-    let error = session::placement(&mut session, &model, Provider::Cuda, trace).unwrap_err();
+    let error = placement(Provider::Cuda).unwrap_err();
     assert!(error.to_string().contains("it took none of the model's"), "{error}");
 }
 

@@ -3,13 +3,13 @@
 
 use super::imp::{CAT, NvInference, Stream};
 use super::outbox;
-use super::prepare::{self, Preparer, Subjects};
+use super::prepare::{Preparer, Subjects};
 use super::runs::{Asked, Parts, Run};
 use super::runtime::Runtime;
 use super::service::Serving;
 use crate::clock;
 use crate::elements::{link, lock};
-use crate::infer::Interrupt;
+use crate::infer::{Interrupt, cores};
 use crate::meta::batch::{self as meta, Format, Item};
 use crate::time::Monotonic;
 use gst::subclass::prelude::*;
@@ -127,7 +127,7 @@ impl Starter<'_> {
             Ok(input) => input,
             Err(error) => return Asked::Engine(Err(error)),
         };
-        let free = prepare::cores().saturating_sub(engine.busy_threads());
+        let free = cores().saturating_sub(engine.busy_threads());
         let Parts { frames, placed, .. } = parts;
         if let Err(why) = self.preparer.prepare(*spec, subjects, frames, &mut input.data, placed, free) {
             placed.clear();

@@ -4,7 +4,7 @@ use super::frames;
 use super::runs::Placed;
 use crate::clock;
 use crate::elements::video;
-use crate::infer::InputData;
+use crate::infer::{InputData, cores};
 use crate::meta::batch::{Format, Item};
 use crate::vision::preprocess::{InputSpec, Preprocessor, Slot};
 use rayon::prelude::*;
@@ -253,12 +253,6 @@ impl Helpers {
         *shared = Arc::downgrade(&helpers);
         Some(helpers)
     }
-}
-
-/// Cores that this process may use.
-pub(super) fn cores() -> usize {
-    static CORES: std::sync::OnceLock<usize> = std::sync::OnceLock::new();
-    *CORES.get_or_init(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get))
 }
 
 #[cfg(test)]
