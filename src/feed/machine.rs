@@ -479,5 +479,4 @@ fn tell(event: impl Into<Event>) -> Action {
 }
 
 #[cfg(test)]
-#[path = "machine_tests.rs"]
 mod tests;
