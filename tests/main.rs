@@ -56,3 +56,5 @@ mod secrets;
 mod tls;
 // How long frames wait for their batch.
 mod timing;
+// The metas of newer GStreamer, and who reads them.
+mod upstream;

@@ -20,6 +20,9 @@ pub const MAX_REGIONS: usize = 4096;
 /// Most landmarks read from one region; the largest common face mesh has 478.
 const MAX_LANDMARKS: usize = 1024;
 
+/// x, y, width and height in whole pixels.
+pub type PixelRect = (u32, u32, u32, u32);
+
 /// A detection and its label.
 #[derive(Clone, Copy, Debug)]
 pub struct Found<'a> {
@@ -43,26 +46,38 @@ pub struct Regions {
 /// Boxes are clamped into the frame; the rectangle of the region covers every pixel that the box touches.
 /// Left out are detections with a number that is not finite, and all of them if the frame is empty.
 pub fn attach(buffer: &mut gst::BufferRef, frame: Size, found: &[Found<'_>]) -> usize {
-    if frame.width == 0 || frame.height == 0 {
-        return 0;
-    }
-    let usable = found.iter().filter(|found| is_finite(found.detection));
-    usable.map(|found| attach_one(buffer, frame, found)).count()
+    let usable = found.iter().filter(|found| is_usable(found.detection, frame));
+    usable.map(|found| drop(attach_one(buffer, frame, found))).count()
 }
 
-fn is_finite(detection: &Detection) -> bool {
+/// Whether a detection can be attached to a frame of this size.
+pub(super) fn is_usable(detection: &Detection, frame: Size) -> bool {
+    if frame.width == 0 || frame.height == 0 {
+        return false;
+    }
     let points_finite = detection.landmarks.iter().flatten().all(|value| value.is_finite());
     detection.bbox.is_finite() && detection.confidence.is_finite() && points_finite
 }
 
-fn attach_one(buffer: &mut gst::BufferRef, frame: Size, found: &Found<'_>) {
+/// The rectangle of the region of a usable detection.
+pub(super) fn pixel_rect(detection: &Detection, frame: Size) -> PixelRect {
+    let box_in_frame = detection.bbox.clamped(frame);
+    let (x, width) = pixels(box_in_frame.x_min, box_in_frame.x_max, frame.width);
+    let (y, height) = pixels(box_in_frame.y_min, box_in_frame.y_max, frame.height);
+    (x, y, width, height)
+}
+
+/// Attaches a usable detection.
+pub(super) fn attach_one<'a>(
+    buffer: &'a mut gst::BufferRef,
+    frame: Size,
+    found: &Found<'_>,
+) -> gst::MetaRefMut<'a, VideoRegionOfInterestMeta, gst::meta::Standalone> {
     let Found { label, detection } = *found;
     let bounded = bounded_text(label, MAX_LABEL_BYTES);
     let label = without_nul(&bounded);
     let box_in_frame = detection.bbox.clamped(frame);
-    let (x, width) = pixels(box_in_frame.x_min, box_in_frame.x_max, frame.width);
-    let (y, height) = pixels(box_in_frame.y_min, box_in_frame.y_max, frame.height);
-    let mut region = VideoRegionOfInterestMeta::add(buffer, &label, (x, y, width, height));
+    let mut region = VideoRegionOfInterestMeta::add(buffer, &label, pixel_rect(detection, frame));
     let part_of = |side: f32, whole: u32| f64::from(side) / f64::from(whole);
     region.add_param(
         gst::Structure::builder("detection")
@@ -84,6 +99,7 @@ fn attach_one(buffer: &mut gst::BufferRef, frame: Size, found: &Found<'_>) {
         let points = gst::Array::new(parts);
         region.add_param(gst::Structure::builder("landmarks").field("points", points).build());
     }
+    region
 }
 
 /// The whole pixels from `low` to `high`: the first one, and how many.

@@ -17,7 +17,12 @@ pub(crate) fn roi_type(region: &gst::MetaRef<'_, gst_video::VideoRegionOfInteres
     #[expect(unsafe_code, reason = "the safe getter reads through NULL for a region without a type")]
     // SAFETY: the reference keeps the meta alive.
     let quark = unsafe { (*region.as_ptr()).roi_type };
-    #[expect(unsafe_code, reason = "the same")]
+    quark_text(quark)
+}
+
+/// The text of a quark; empty if there is none of this number.
+pub(crate) fn quark_text(quark: glib::ffi::GQuark) -> String {
+    #[expect(unsafe_code, reason = "the safe getter reads through NULL for a number without a text")]
     // SAFETY: takes any number; returns NULL or a C string that lives as long as the process.
     let text = unsafe { glib::ffi::g_quark_to_string(quark) };
     if text.is_null() {

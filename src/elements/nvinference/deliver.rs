@@ -10,7 +10,7 @@ use crate::batch::DropReason;
 use crate::clock;
 use crate::elements::{facts, lock};
 use crate::meta::batch::{self as meta, Batch, Format, Item, Verdict};
-use crate::meta::detections::{self, Found};
+use crate::meta::objects;
 use crate::output::Status;
 use crate::vision::{Detection, Size};
 use gst::prelude::*;
@@ -103,10 +103,7 @@ fn attach(
     let detections = found.get(range.clone()).unwrap_or_default();
     let size = Size::new(format.info.width(), format.info.height());
     let attached = catch_unwind(AssertUnwindSafe(|| {
-        for detection in detections {
-            let found = Found { label: &runtime.label(detection), detection };
-            detections::attach(buffer, size, std::slice::from_ref(&found));
-        }
+        objects::attach(buffer, size, detections, |detection| runtime.label(detection), &runtime.meta);
     }));
     if let Err(panic) = attached {
         outcome.found = Err(Failure::panic(&*panic));

@@ -6,7 +6,7 @@ use super::outbox::Outbox;
 use super::prepare::Preparer;
 use super::runs::Spare;
 use super::service::Service;
-use super::settings::{self, Decoder, OnError, Provider, Settings};
+use super::settings::{self, Decoder, Meta, OnError, Provider, Settings};
 use super::tuning::{ConvSearch, GraphOptimization, Precision};
 use crate::elements::message::HealthReporter;
 use crate::elements::stats::Stats;
@@ -164,6 +164,11 @@ pub struct NvInference {
     #[property(
         name = "on-error", get, set, type = OnError, member = on_error,
         blurb = "What happens to a frame that could not be inferred.", mutable_ready, builder(OnError::Pass)
+    )]
+    #[property(
+        name = "meta", get, set, type = Meta, member = meta, mutable_ready,
+        blurb = "As what objects are attached to frames. Relation and both need GStreamer 1.24 or newer with libgstanalytics, and are an error at READY without.",
+        builder(Meta::Auto)
     )]
     pub(super) settings: Mutex<Settings>,
     #[property(

@@ -4,6 +4,7 @@ use super::settings::{DEFAULT_IOU_THRESHOLD, DEFAULT_SCORE_THRESHOLD, Settings};
 use crate::elements::lock;
 use crate::health::{ModelReady, redact};
 use crate::infer::{Engine, EngineOptions, InferError, Interrupt, Provider, buckets};
+use crate::meta::objects::MetaOptions;
 use crate::time::nanos;
 use crate::vision::Detection;
 use crate::vision::decode::{self, DecodeError, Decoder, DecoderChoice, Hints, OutputShape, Params};
@@ -28,6 +29,8 @@ pub(super) enum OpenError {
     Labels(String),
     #[error("property decoder: {0}")]
     Decoder(String),
+    #[error("property meta: {0}")]
+    Meta(&'static str),
     #[error("property startup-timeout: {0}")]
     Startup(InferError),
     /// Several properties, which it names.
@@ -59,6 +62,8 @@ pub(super) struct Runtime {
     pub(super) fallback: Option<InferError>,
     /// What it was opened with.
     pub(super) settings: Settings,
+    /// As what objects are attached.
+    pub(super) meta: MetaOptions,
     labels: Vec<String>,
     /// The largest batch that was run, and how long it takes.
     warm: Mutex<Option<(usize, Duration)>>,
@@ -74,6 +79,7 @@ impl Runtime {
         plugin_folder: Option<&Path>,
         interrupt: &Interrupt,
     ) -> Result<Self, OpenError> {
+        let meta = settings.meta_options().map_err(OpenError::Meta)?;
         let (engine, fallback) = open_engine(settings, options(settings, plugin_folder)?, interrupt)?;
         let model = engine.model();
         let outputs: Vec<_> = model
@@ -113,6 +119,7 @@ impl Runtime {
             fallback,
             labels: model.labels.clone().unwrap_or_default(),
             settings: settings.clone(),
+            meta,
             warm: Mutex::default(),
             decoder,
             params,

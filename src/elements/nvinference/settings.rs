@@ -4,6 +4,8 @@ use super::imp::NvInference;
 use super::tuning::{ConvSearch, GraphOptimization, Precision};
 use crate::elements::{lock, nvbatcher, shown};
 use crate::infer;
+use crate::meta::objects::MetaOptions;
+use crate::meta::relation;
 use crate::vision::decode::{DecoderChoice, DecoderKind};
 use std::time::Duration;
 
@@ -108,6 +110,25 @@ pub enum OnError {
     Drop,
 }
 
+/// As what objects are attached to frames.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
+#[enum_type(name = "GstNvInferenceMeta")]
+pub enum Meta {
+    /// As both where GStreamer has the relation meta, else as regions.
+    #[default]
+    #[enum_value(name = "Auto: regions, and the relation meta where GStreamer has it", nick = "auto")]
+    Auto,
+    /// As regions.
+    #[enum_value(name = "GstVideoRegionOfInterestMeta, which all nv elements read", nick = "roi")]
+    Roi,
+    /// As the relation meta.
+    #[enum_value(name = "GstAnalyticsRelationMeta, which no nv element reads", nick = "relation")]
+    Relation,
+    /// As both, or not at all.
+    #[enum_value(name = "Both", nick = "both")]
+    Both,
+}
+
 pub(super) const DEFAULT_SCORE_THRESHOLD: f64 = 0.4;
 pub(super) const DEFAULT_IOU_THRESHOLD: f64 = 0.5;
 pub(super) const DEFAULT_MAX_DETECTIONS: u32 = 300;
@@ -140,6 +161,7 @@ pub(super) struct Settings {
     pub(super) precision: Precision,
     pub(super) profile_batch: u32,
     pub(super) on_error: OnError,
+    pub(super) meta: Meta,
     pub(super) response_timeout: u64,
     pub(super) startup_timeout: u64,
     pub(super) processing_latency: u64,
@@ -170,6 +192,7 @@ impl Default for Settings {
             precision: Precision::default(),
             profile_batch: infer::tuning::DEFAULT_PROFILE_BATCH,
             on_error: OnError::default(),
+            meta: Meta::default(),
             response_timeout: DEFAULT_RESPONSE_TIMEOUT,
             startup_timeout: DEFAULT_STARTUP_TIMEOUT,
             processing_latency: AUTO_LATENCY,
@@ -219,6 +242,20 @@ impl Settings {
     /// The group to join, if any.
     pub(super) fn group(&self) -> Option<&str> {
         self.batch_group.as_deref().filter(|name| !name.is_empty())
+    }
+
+    /// As what objects are attached.
+    ///
+    /// # Errors
+    /// Says what is missing for what was asked.
+    pub(super) fn meta_options(&self) -> Result<MetaOptions, &'static str> {
+        let options = MetaOptions { max_objects: self.max_detections as usize, ..MetaOptions::default() };
+        match self.meta {
+            Meta::Auto => Ok(options),
+            Meta::Roi => Ok(MetaOptions { relations: false, ..options }),
+            Meta::Relation => relation::available().map(|()| MetaOptions { regions: false, ..options }),
+            Meta::Both => relation::available().map(|()| options),
+        }
     }
 
     /// How long a batch may be with the engine.
