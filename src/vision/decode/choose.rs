@@ -42,6 +42,9 @@ pub fn choose(outputs: &[OutputShape], hints: &Hints) -> Result<DecoderKind, Dec
     if let Some(task @ ("segment" | "pose" | "obb")) = hints.task.as_deref() {
         return Err(DecodeError::Task { task: task.to_owned() });
     }
+    if let Some("embedding" | "reid") = hints.task.as_deref() {
+        return Ok(DecoderKind::Embedding);
+    }
     several(outputs, hints).or_else(|| single(outputs, hints)).ok_or_else(|| DecodeError::NoDecoder {
         found: describe(outputs),
         needed: DecoderKind::ALL.map(|kind| format!("{kind}: {}", kind.layout())).join("; "),

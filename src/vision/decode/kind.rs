@@ -26,11 +26,13 @@ pub enum DecoderKind {
     CenterFace,
     /// One score per class for the whole image.
     Classifier,
+    /// One vector for the whole image, to compare it with others.
+    Embedding,
 }
 
 impl DecoderKind {
     /// Every kind.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::YoloV5,
         Self::YoloV8,
         Self::YoloX,
@@ -40,6 +42,7 @@ impl DecoderKind {
         Self::Detr,
         Self::CenterFace,
         Self::Classifier,
+        Self::Embedding,
     ];
 
     /// Its name.
@@ -55,6 +58,7 @@ impl DecoderKind {
             Self::Detr => "detr",
             Self::CenterFace => "centerface",
             Self::Classifier => "classifier",
+            Self::Embedding => "embedding",
         }
     }
 
@@ -71,6 +75,7 @@ impl DecoderKind {
             Self::Detr => "logits [N, queries, classes] and boxes [N, queries, 4]",
             Self::CenterFace => "maps [N, 1, h, w], [N, 2, h, w], [N, 2, h, w], [N, 10, h, w] at stride 4",
             Self::Classifier => "[N, classes] or [N, classes, 1, 1]",
+            Self::Embedding => "[N, dims] or [N, dims, 1, 1]",
         }
     }
 }
@@ -93,8 +98,8 @@ impl FromStr for DecoderKind {
 /// A name that is no decoder's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "decoder: expected auto, yolov5, yolov8, yolox, nanodet, nms, ssd, detr, centerface or classifier, \
-     found {found:?}"
+    "decoder: expected auto, yolov5, yolov8, yolox, nanodet, nms, ssd, detr, centerface, classifier or \
+     embedding, found {found:?}"
 )]
 pub struct UnknownDecoder {
     /// The name, its first 64 characters.

@@ -22,6 +22,7 @@ mod centerface;
 mod choose;
 mod classifier;
 mod detr;
+mod embedding;
 mod error;
 mod grid;
 mod in_graph_nms;
@@ -39,6 +40,7 @@ mod yolox;
 use super::Size;
 
 pub use choose::{Hints, choose};
+pub use embedding::MAX_DIMS;
 pub use error::DecodeError;
 pub use kind::{DecoderChoice, DecoderKind, UnknownDecoder};
 pub use tensor::{OutputShape, TensorView};
@@ -109,5 +111,6 @@ pub fn check(
         DecoderKind::Detr => Box::new(detr::Detr::bind(outputs, params)?),
         DecoderKind::CenterFace => Box::new(centerface::CenterFace::bind(outputs)?),
         DecoderKind::Classifier => Box::new(classifier::Classifier::bind(outputs)?),
+        DecoderKind::Embedding => Box::new(embedding::Embedding::bind(outputs)?),
     })
 }

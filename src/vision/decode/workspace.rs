@@ -35,10 +35,20 @@ impl Workspace {
         self.images.get(at).map(|result| result.as_ref().map(found))
     }
 
+    /// The vector of one image of the last run, of length 1; `None` if it failed, the model gives none, or beyond the
+    /// last image.
+    #[must_use]
+    pub fn vector(&self, at: usize) -> Option<&[f32]> {
+        self.images.get(at)?.as_ref().ok()?;
+        let dims = self.scratch.vectors.len().checked_div(self.images.len())?;
+        self.scratch.vectors.chunks_exact(dims.max(1)).nth(at)
+    }
+
     /// Forgets the results of the last run. Every decoder does so before it looks at a tensor.
     pub(crate) fn clear(&mut self) {
         self.images.clear();
         self.scratch.found.clear();
+        self.scratch.vectors.clear();
     }
 
     /// One result for each image of a batch: what `decode` appends to [`Scratch::found`], or its error.
@@ -67,9 +77,9 @@ impl Workspace {
     /// How much each list holds without another allocation.
     #[cfg(test)]
     pub(super) fn capacities(&self) -> Vec<usize> {
-        let Scratch { found, candidates, placed, marks, rows, suppression } = &self.scratch;
+        let Scratch { found, vectors, candidates, placed, marks, rows, suppression } = &self.scratch;
         let lists = [found.capacity(), candidates.capacity(), placed.capacity(), marks.capacity()];
-        let rest = [self.images.capacity(), rows.capacity()];
+        let rest = [self.images.capacity(), rows.capacity(), vectors.capacity()];
         lists.into_iter().chain(rest).chain(suppression.capacities()).collect()
     }
 }
@@ -79,6 +89,8 @@ impl Workspace {
 pub(crate) struct Scratch {
     /// The detections of the images decoded so far; an image appends its own.
     pub(super) found: Vec<Detection>,
+    /// The vectors of those images, all of the same length, one after the other.
+    pub(super) vectors: Vec<f32>,
     /// The candidates of this image; empty when its decoding begins.
     pub(super) candidates: Vec<Candidate>,
     /// The candidates of this image with their boxes.

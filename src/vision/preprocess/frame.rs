@@ -350,6 +350,11 @@ impl<'a> FrameView<'a> {
         self.colorimetry
     }
 
+    /// Bytes from one row of `plane` to the next.
+    pub(super) const fn stride(&self, plane: usize) -> usize {
+        self.planes[plane].stride
+    }
+
     /// The memory of `plane` from the first byte of row `row` on. Both are within what `new` checked.
     pub(super) fn row(&self, plane: usize, row: usize) -> &'a [u8] {
         let plane = &self.planes[plane];

@@ -13,10 +13,11 @@
 //! processor has, found out once per [`Preprocessor`]; `taps` is the geometry behind the tables.
 //!
 //! Not here: antialiasing (detectors are trained without), transfer functions and primaries (levels stay
-//! gamma-coded, as in every training set), rotation, interlacing and cropping (the caller passes planes that
-//! start at the first pixel wanted). Nothing here starts a thread: one [`Preprocessor`] per thread.
+//! gamma-coded, as in every training set), rotation and interlacing. A part of a frame is a frame: [`FrameView::crop`].
+//! Nothing here starts a thread: one [`Preprocessor`] per thread.
 
 mod convert;
+mod crop;
 mod frame;
 mod plan;
 mod rows;

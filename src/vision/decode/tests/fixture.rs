@@ -88,6 +88,7 @@ fn outputs(kind: DecoderKind) -> Outputs {
         DecoderKind::Detr => vec![("logits", vec![CELLS, 3], 0.0), ("pred_boxes", vec![CELLS, 4], 0.0)],
         DecoderKind::CenterFace => vec![map("537", 1), map("538", 2), map("539", 2), map("540", 10)],
         DecoderKind::Classifier => vec![("logits", vec![2], 0.0)],
+        DecoderKind::Embedding => vec![("vector", vec![2], 1.0)],
     }
 }
 
@@ -197,7 +198,7 @@ fn write(kind: DecoderKind, slots: &mut [&mut [f32]], thing: &Thing) {
             slots[1][row * 4..][..4].copy_from_slice(&[x / 64.0, y / 32.0, width / 64.0, height / 32.0]);
         }
         DecoderKind::CenterFace => write_centerface(slots, thing),
-        DecoderKind::Classifier => slots[0].copy_from_slice(&[1.0 - score, score]),
+        DecoderKind::Classifier | DecoderKind::Embedding => slots[0].copy_from_slice(&[1.0 - score, score]),
     }
 }
 
