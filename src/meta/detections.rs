@@ -9,9 +9,10 @@
 //! The type of a region is a `GQuark`: GLib keeps each different text for ever. Labels must therefore come
 //! from a fixed list, never from what is seen in the video.
 
+use super::attributes;
 use super::text::{roi_type, without_nul};
 use crate::output::{DetectionRecord, MAX_LABEL_BYTES, TrackMark, bounded_text};
-use crate::vision::{Detection, Size};
+use crate::vision::{Detection, Rect, Size};
 use gst_video::VideoRegionOfInterestMeta;
 
 /// Most regions read from one frame; far above `max-detections` (300). More are counted as rejected.
@@ -47,7 +48,10 @@ pub struct Regions {
 /// Left out are detections with a number that is not finite, and all of them if the frame is empty.
 pub fn attach(buffer: &mut gst::BufferRef, frame: Size, found: &[Found<'_>]) -> usize {
     let usable = found.iter().filter(|found| is_usable(found.detection, frame));
-    usable.map(|found| drop(attach_one(buffer, frame, found))).count()
+    usable.fold(0, |attached, found| {
+        attach_one(buffer, frame, found);
+        attached + 1
+    })
 }
 
 /// Whether a detection can be attached to a frame of this size.
@@ -133,20 +137,47 @@ pub fn read(buffer: &gst::BufferRef, frame: Size) -> Regions {
 
 fn read_one(region: &gst::MetaRef<'_, VideoRegionOfInterestMeta>, frame: Size) -> Option<DetectionRecord> {
     let detection = region.param("detection");
-    let label =
-        detection.and_then(|found| found.get::<String>("label").ok()).unwrap_or_else(|| roi_type(region));
     let label_id = detection
         .and_then(|found| found.get::<i32>("label_id").ok())
         .and_then(|label_id| u32::try_from(label_id).ok());
     let confidence = detection.and_then(|found| number(found, "confidence"));
-    let corners_in_frame = detection
-        .and_then(normalized_corners)
-        .map_or_else(|| pixel_corners(region.rect()), |corners| scaled(corners, frame));
     let points = region.param("landmarks").map(|points| landmarks(points, frame)).unwrap_or_default();
-    let record = DetectionRecord::new(&label, frame, corners_in_frame)?
+    let record = DetectionRecord::new(&label(region), frame, corners(region, frame))?
         .with_class(label_id, confidence)?
         .with_landmarks(points)?;
-    Some(record.with_track(region.param("object_id").and_then(track)))
+    let (attributes, embeddings) = attributes::read(region);
+    let id = Some(region.id()).filter(|id| *id > 0);
+    let parent = Some(region.parent_id()).filter(|id| *id > 0);
+    Some(
+        record
+            .with_track(region.param("object_id").and_then(track))
+            .with_attributes(attributes, embeddings)
+            .with_ids(id, parent),
+    )
+}
+
+/// What the thing is called.
+pub(super) fn label(region: &gst::MetaRef<'_, VideoRegionOfInterestMeta>) -> String {
+    let said = region.param("detection").and_then(|found| found.get::<String>("label").ok());
+    said.unwrap_or_else(|| roi_type(region))
+}
+
+/// Where it is, in pixels of the frame.
+fn corners(region: &gst::MetaRef<'_, VideoRegionOfInterestMeta>, frame: Size) -> [f64; 4] {
+    let said = region.param("detection").and_then(normalized_corners);
+    said.map_or_else(|| pixel_corners(region.rect()), |corners| scaled(corners, frame))
+}
+
+/// The same.
+pub(super) fn rect(region: &gst::MetaRef<'_, VideoRegionOfInterestMeta>, frame: Size) -> Option<Rect> {
+    let [x_min, y_min, x_max, y_max] = corners(region, frame).map(|side| side as f32);
+    let rect = Rect { x_min, y_min, x_max, y_max };
+    rect.is_finite().then_some(rect)
+}
+
+/// Its identity, if a tracker has given it one.
+pub(super) fn track_id(region: &gst::MetaRef<'_, VideoRegionOfInterestMeta>) -> Option<i64> {
+    region.param("object_id").and_then(track).map(|track| track.id)
 }
 
 fn normalized_corners(found: &gst::StructureRef) -> Option<[f64; 4]> {

@@ -63,6 +63,13 @@ pub(crate) fn with_origin<T>(buffer: &gst::BufferRef, look: impl FnOnce(&str, u3
     Some(look(feed_id, session, seq))
 }
 
+/// What became of the frame, as an earlier [`write()`] put it on the buffer; `None` if there is no such meta.
+pub(crate) fn status(buffer: &gst::BufferRef) -> Option<Status> {
+    register();
+    let status = raw::structure(buffer)?.get::<&str>("status").unwrap_or_default();
+    Some(Status::parse(status).unwrap_or_default())
+}
+
 /// Wall clock of the frame as its source gave it, in microseconds since the Unix epoch.
 ///
 /// Reads the `GstReferenceTimestampMeta`s whose reference is `timestamp/x-unix` or `timestamp/x-ntp`.

@@ -3,6 +3,7 @@
 //! The only folder with `unsafe`: the glue that GStreamer needs to carry a Rust value as a `GstMeta`, what the
 //! bindings lack, and libgstanalytics, which is opened at run time.
 
+pub mod attributes;
 pub mod batch;
 pub mod detections;
 pub mod frame;

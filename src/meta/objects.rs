@@ -3,6 +3,7 @@
 use super::detections::{self, Found, MAX_REGIONS};
 use super::relation::{self, ObjectId, Relations};
 use crate::vision::{Detection, Size};
+use gst_video::VideoRegionOfInterestMeta;
 use std::borrow::Cow;
 
 /// In which forms objects are attached, and how many.
@@ -48,6 +49,31 @@ pub fn attach<'a>(
         }
         attached += 1;
     }
+    attached
+}
+
+/// Attaches `detections` that were found in the object at `place`: each region names that one as its parent.
+///
+/// A parent without a number gets one. Nothing is attached if there is no such object.
+pub fn attach_within<'a>(
+    buffer: &mut gst::BufferRef,
+    frame: Size,
+    place: usize,
+    detections: &[Detection],
+    label: impl Fn(&Detection) -> Cow<'a, str>,
+    options: &MetaOptions,
+) -> usize {
+    let Some(mut parent) = buffer.iter_meta_mut::<VideoRegionOfInterestMeta>().nth(place) else { return 0 };
+    if parent.id() <= 0 {
+        parent.set_id(i32::try_from(place).map_or(i32::MAX, |place| place.saturating_add(1)));
+    }
+    let parent = parent.id();
+    let before = buffer.iter_meta::<VideoRegionOfInterestMeta>().count();
+    let attached = attach(buffer, frame, detections, label, options);
+    buffer
+        .iter_meta_mut::<VideoRegionOfInterestMeta>()
+        .skip(before)
+        .for_each(|mut child| child.set_parent_id(parent));
     attached
 }
 

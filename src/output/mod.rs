@@ -4,12 +4,14 @@
 //! [`Backlog`] is delivered, handed back, or counted, and what was lost is written on the next record
 //! of its feed. Not responsible for time, threads or files: the elements own those.
 
+mod attributes;
 mod backlog;
 mod facts;
 mod json;
 mod loss;
 mod record;
 
+pub use attributes::{AttributeRecord, EmbeddingForm, EmbeddingRecord};
 pub use backlog::{Backlog, Entry, Overflow, Pushed};
 pub use facts::{FrameFacts, Status, WallTimeSource};
 pub use json::append_line;

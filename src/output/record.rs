@@ -1,6 +1,6 @@
 //! The record of one frame.
 
-use super::{FrameFacts, Lost, Status, WallTimeSource};
+use super::{AttributeRecord, EmbeddingRecord, FrameFacts, Lost, Status, WallTimeSource};
 use crate::health::redact;
 use crate::vision::Size;
 use serde::Serialize;
@@ -88,6 +88,18 @@ pub struct DetectionRecord {
     /// State of the track, if a tracker said it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub track_state: Option<String>,
+    /// What classifiers say about it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub attributes: Vec<AttributeRecord>,
+    /// The vectors other models give for it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub embeddings: Vec<EmbeddingRecord>,
+    /// Its number on its frame, if it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<i32>,
+    /// The number of the detection it was found in, if it was found in one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parent_id: Option<i32>,
 }
 
 impl DetectionRecord {
@@ -123,6 +135,10 @@ impl DetectionRecord {
             landmarks: Vec::new(),
             track_id: None,
             track_state: None,
+            attributes: Vec::new(),
+            embeddings: Vec::new(),
+            id: None,
+            parent_id: None,
         })
     }
 
@@ -142,6 +158,24 @@ impl DetectionRecord {
     pub fn with_landmarks(mut self, points: impl IntoIterator<Item = [f64; 2]>) -> Option<Self> {
         self.landmarks = points.into_iter().map(|[x, y]| [rounded(x, 3), rounded(y, 3)]).collect();
         self.landmarks.iter().flatten().all(|value| value.is_finite()).then_some(self)
+    }
+
+    /// With what other models say about it.
+    #[must_use]
+    pub fn with_attributes(
+        mut self,
+        attributes: Vec<AttributeRecord>,
+        embeddings: Vec<EmbeddingRecord>,
+    ) -> Self {
+        (self.attributes, self.embeddings) = (attributes, embeddings);
+        self
+    }
+
+    /// With its number and that of the detection it was found in.
+    #[must_use]
+    pub const fn with_ids(mut self, id: Option<i32>, parent_id: Option<i32>) -> Self {
+        (self.id, self.parent_id) = (id, parent_id);
+        self
     }
 
     /// With what the tracker said, if anything.
@@ -169,7 +203,7 @@ fn part(side: f64, whole: u32) -> f64 {
 }
 
 /// `value` to so many decimals; a value too large to have any stays as it is.
-fn rounded(value: f64, decimals: i32) -> f64 {
+pub(super) fn rounded(value: f64, decimals: i32) -> f64 {
     let scale = 10_f64.powi(decimals);
     let scaled = (value * scale).round();
     // Adding zero turns -0 into 0.

@@ -3,7 +3,9 @@
 //! What is null there is absent here. Objects are structures, lists are `GstValueArray`s.
 
 use crate::meta::text::without_nul;
-use crate::output::{BatchPlace, DetectionRecord, Provenance, Record, Stage};
+use crate::output::{
+    AttributeRecord, BatchPlace, DetectionRecord, EmbeddingForm, EmbeddingRecord, Provenance, Record, Stage,
+};
 use glib::SendValue;
 use glib::value::ToSendValue as _;
 
@@ -69,6 +71,42 @@ fn detection(found: &DetectionRecord) -> SendValue {
     }
     structure.set_if_some("track-id", found.track_id);
     structure.set_if_some("track-state", found.track_state.as_deref().map(text));
+    set_list(&mut structure, "attributes", &found.attributes, attribute);
+    set_list(&mut structure, "embeddings", &found.embeddings, embedding);
+    structure.set_if_some("id", found.id);
+    structure.set_if_some("parent-id", found.parent_id);
+    structure.to_send_value()
+}
+
+/// A list that is not empty.
+fn set_list<T>(structure: &mut gst::StructureRef, name: &str, items: &[T], of: impl Fn(&T) -> SendValue) {
+    if !items.is_empty() {
+        structure.set(name, gst::Array::new(items.iter().map(of)));
+    }
+}
+
+fn attribute(said: &AttributeRecord) -> SendValue {
+    let structure = gst::Structure::builder("nv-attribute")
+        .field("model", text(&said.model))
+        .field("label", text(&said.label))
+        .field("label-id", said.label_id)
+        .field("confidence", said.confidence)
+        .build();
+    structure.to_send_value()
+}
+
+fn embedding(said: &EmbeddingRecord) -> SendValue {
+    let mut structure = gst::Structure::builder("nv-embedding")
+        .field("model", text(&said.model))
+        .field("dims", said.vector.len() as u64)
+        .build();
+    match said.form {
+        EmbeddingForm::Base64 => structure.set("base64", said.base64()),
+        EmbeddingForm::List => {
+            let values = said.vector.iter().map(|value| f64::from(*value));
+            structure.set("values", gst::Array::new(values));
+        }
+    }
     structure.to_send_value()
 }
 
