@@ -38,6 +38,8 @@ mod messages;
 mod lifecycle;
 // What one feed can do wrong, and that no other notices.
 mod faults;
+// A second model that is asked about what the first has found.
+mod objects;
 // The sink that gives one record per frame.
 mod nvsink;
 // nvfeed and cameras that die, freeze and come back.

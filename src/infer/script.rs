@@ -42,12 +42,25 @@ pub struct ScriptOptions {
     pub element: ElementType,
     /// Side of its input image, in cells of 8 pixels.
     pub cells: usize,
+    /// What it gives.
+    pub gives: Gives,
+}
+
+/// What the output of a scripted model is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gives {
+    /// Boxes, as YOLOv8 does.
+    Boxes,
+    /// So many scores for each image: `[N, classes]`. The names of the classes are `level-0`, `level-1` …
+    Classes(usize),
+    /// A vector of so many numbers for each image.
+    Vectors(usize),
 }
 
 impl Default for ScriptOptions {
     /// Any number of images of f32, of 64 x 64 pixels.
     fn default() -> Self {
-        Self { batch: Batch::Dynamic, element: ElementType::F32, cells: SIDE / CELL }
+        Self { batch: Batch::Dynamic, element: ElementType::F32, cells: SIDE / CELL, gives: Gives::Boxes }
     }
 }
 
@@ -61,7 +74,8 @@ impl ScriptOptions {
 /// What a run does.
 #[derive(Debug)]
 pub enum Action {
-    /// Finds the brightest cell of every image.
+    /// Finds the brightest cell of every image; of classes, the one the mean of the image lies in, of vectors, one that
+    /// points as far from the first axis towards the second as the image is bright.
     Detect,
     /// Finds nothing, without a look at the images: costs next to nothing.
     Nothing,
@@ -287,6 +301,14 @@ fn describe(name: String, options: ScriptOptions) -> ModelDescription {
     };
     let (side, cells) = (options.cells * CELL, options.cells * options.cells);
     let std = if options.element == ElementType::U8 { 1.0 } else { 255.0 };
+    let (dims, decoder, labels) = match options.gives {
+        Gives::Boxes => (vec![rows, Some(5), Some(cells)], "yolov8", vec!["bright".to_owned()]),
+        Gives::Classes(count) => {
+            let labels = (0..count).map(|class| format!("level-{class}")).collect();
+            (vec![rows, Some(count)], "classifier", labels)
+        }
+        Gives::Vectors(dims) => (vec![rows, Some(dims)], "embedding", Vec::new()),
+    };
     ModelDescription {
         name,
         input: "images".to_owned(),
@@ -299,14 +321,11 @@ fn describe(name: String, options: ScriptOptions) -> ModelDescription {
         mean: [0.0; 3],
         std: [std; 3],
         pad: 114,
-        outputs: vec![OutputDescription {
-            name: "output0".to_owned(),
-            dims: vec![rows, Some(5), Some(cells)],
-        }],
-        decoder: Some("yolov8".to_owned()),
-        task: Some("detect".to_owned()),
+        outputs: vec![OutputDescription { name: "output0".to_owned(), dims }],
+        decoder: Some(decoder.to_owned()),
+        task: None,
         stride: Some(CELL as u32),
-        labels: Some(vec!["bright".to_owned()]),
+        labels: Some(labels),
         score_threshold: None,
         iou_threshold: None,
         provider: "cpu".to_owned(),
@@ -332,7 +351,12 @@ impl Backend for Scripted {
         let ScriptOptions { cells, .. } = self.shared.options;
         let (data, row_len) = (as_floats(&input.data), self.shared.options.row_len());
         let rows = data.len() / row_len.max(1);
-        let everything = || vec![detect(data.chunks_exact(row_len), cells)];
+        let images = || data.chunks_exact(row_len);
+        let everything = || match self.shared.options.gives {
+            Gives::Boxes => vec![detect(images(), cells)],
+            Gives::Classes(count) => vec![rows_of(images(), count, class_of)],
+            Gives::Vectors(dims) => vec![rows_of(images(), dims, vector_of)],
+        };
         if purpose == Purpose::WarmUp {
             outputs.tensors = everything();
             return Ok(());
@@ -399,6 +423,36 @@ fn detect<'a>(images: impl Iterator<Item = &'a [f32]>, side: usize) -> OutputTen
         data.extend((0..cells).map(|cell| if cell == best { level } else { 0.0 }));
     }
     OutputTensor { name: "output0".to_owned(), shape: vec![rows, 5, cells], data }
+}
+
+/// A row of `len` numbers for each image, from its mean.
+fn rows_of<'a>(
+    images: impl Iterator<Item = &'a [f32]>,
+    len: usize,
+    row: impl Fn(f32, &mut [f32]),
+) -> OutputTensor {
+    let mut data = Vec::new();
+    let mut rows = 0;
+    for image in images {
+        rows += 1;
+        let from = data.len();
+        data.resize(from + len, 0.0);
+        let mean = image.iter().sum::<f32>() / image.len().max(1) as f32;
+        row(mean, data.get_mut(from..).unwrap_or_default());
+    }
+    OutputTensor { name: "output0".to_owned(), shape: vec![rows, len], data }
+}
+
+fn class_of(mean: f32, scores: &mut [f32]) {
+    let class = (mean * scores.len() as f32) as usize;
+    if let Some(score) = scores.get_mut(class.min(scores.len().saturating_sub(1))) {
+        *score = 1.0;
+    }
+}
+
+fn vector_of(mean: f32, vector: &mut [f32]) {
+    let (sine, cosine) = (mean * std::f32::consts::FRAC_PI_2).sin_cos();
+    vector.iter_mut().zip([cosine, sine]).for_each(|(slot, value)| *slot = value);
 }
 
 /// The mean of every cell over its pixels and channels.

@@ -19,7 +19,7 @@ use std::time::Duration;
 impl NvInference {
     /// Waits for the answer to one run: an outcome for every one of its frames.
     pub(super) fn complete(&self, run: &mut Run, owners: Owners<'_>) {
-        let count = run.parts.frames.len();
+        let count = run.parts.rows.len();
         match std::mem::replace(&mut run.asked, Asked::Nothing) {
             Asked::Nothing => decode::unprepared(&mut run.parts),
             Asked::Rejected(why) => {
@@ -44,7 +44,7 @@ impl NvInference {
         parts: &mut Parts,
         owners: Owners<'_>,
     ) -> Option<InferError> {
-        let (timeout, count) = (self.response_timeout(), parts.frames.len());
+        let (timeout, count) = (self.response_timeout(), parts.rows.len());
         let reply = asked
             .map_err(Unanswered::from)
             .and_then(|pending| pending.wait_for_either(&self.interrupt(), timeout));
@@ -73,7 +73,7 @@ impl NvInference {
         parts: &mut Parts,
         owners: Owners<'_>,
     ) -> Option<InferError> {
-        let (count, middle) = (parts.frames.len(), parts.frames.len().div_ceil(2));
+        let (count, middle) = (parts.rows.len(), parts.rows.len().div_ceil(2));
         let mut trouble: Option<InferError> = None;
         for rows in [0..middle, middle..count] {
             let earlier = trouble.take_if(|error| !is_worth_another_try(error));
@@ -101,8 +101,8 @@ impl NvInference {
     ) -> Result<Reply, InferError> {
         let (timeout, interrupt) = (self.response_timeout(), self.interrupt());
         let tickets = Tickets::default();
-        let frames = parts.frames.get(rows.clone()).unwrap_or_default();
-        tickets.take_from(owners.items(), frames);
+        let asked = parts.rows.get(rows.clone()).unwrap_or_default();
+        tickets.take_from(owners.items(), asked);
         let part = runtime.engine.part(input, rows)?;
         runtime
             .engine
@@ -149,11 +149,11 @@ impl NvInference {
 
     /// Says which feeds had frames that the engine is not to blame for.
     fn report_stages(&self, parts: &Parts, owners: Owners<'_>) {
-        for (at, outcome) in parts.frames.iter().zip(&parts.outcomes) {
+        for (row, outcome) in parts.rows.iter().zip(&parts.outcomes) {
             let Err(Failure { cause: Cause::Stage(stage), detail, .. }) = &outcome.found else {
                 continue;
             };
-            let Some(feed) = owners.feed(*at) else { continue };
+            let Some(feed) = owners.feed(row.item) else { continue };
             let event = StageError { stage: (*stage).to_owned(), detail: detail.to_string() };
             self.health.report(&*self.obj(), Some(feed), event, 1);
         }
@@ -172,12 +172,14 @@ const fn is_worth_another_try(error: &InferError) -> bool {
 /// The frames the engine has no result for.
 fn lost(parts: &Parts, owners: Owners<'_>) -> Lost {
     let mut lost = Lost::default();
-    for (at, outcome) in parts.frames.iter().zip(&parts.outcomes) {
+    let mut last = None;
+    for (row, outcome) in parts.rows.iter().zip(&parts.outcomes) {
         if outcome.found.as_ref().err().is_none_or(|failure| failure.cause != Cause::Engine) {
             continue;
         }
-        lost.frames += 1;
-        let feed = owners.feed(*at).map(ToOwned::to_owned);
+        // The objects of a frame follow each other.
+        lost.frames += u32::from(last.replace(row.item) != Some(row.item));
+        let feed = owners.feed(row.item).map(ToOwned::to_owned);
         lost.feeds.extend(feed.filter(|feed| !lost.feeds.contains(feed)));
     }
     lost

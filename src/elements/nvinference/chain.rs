@@ -2,15 +2,18 @@
 //! answered goes into the outbox, in order.
 
 use super::imp::{CAT, NvInference, Stream};
+use super::objects::{Chosen, Scene};
 use super::outbox;
 use super::prepare::{Preparer, Subjects};
-use super::runs::{Asked, Parts, Run};
+use super::runs::{Asked, Parts, Row, Run};
 use super::runtime::Runtime;
 use super::service::Serving;
 use crate::clock;
 use crate::elements::{link, lock};
 use crate::infer::{Interrupt, cores};
 use crate::meta::batch::{self as meta, Format, Item};
+use crate::meta::frame;
+use crate::output::Status;
 use crate::time::Monotonic;
 use gst::subclass::prelude::*;
 use std::sync::Arc;
@@ -36,6 +39,7 @@ pub(super) enum Content {
 pub(super) struct Work {
     pub(super) content: Content,
     pub(super) runs: Vec<Run>,
+    pub(super) chosen: Chosen,
 }
 
 /// How runs are started.
@@ -86,29 +90,62 @@ impl NvInference {
         if batch.items.iter().any(reopens) {
             self.outbox.retry();
         }
-        let most = starter.serving.runtime.engine.max_batch().unwrap_or(usize::MAX).max(1);
-        let is_chosen = |item: &Item| item.frame().is_some_and(|frame| frame.infer);
-        let mut chosen =
-            batch.items.iter().enumerate().filter(|(_, item)| is_chosen(item)).map(|(at, _)| at).peekable();
-        let mut runs = self.spare.list();
-        while chosen.peek().is_some() {
-            let mut parts = self.spare.parts();
-            parts.frames.extend(chosen.by_ref().take(most));
-            runs.push(starter.start(parts, Subjects::Batch(&batch.items)));
+        let mut chosen = self.spare.chosen();
+        for (item, frame) in batch.items.iter().enumerate().filter_map(|(at, item)| Some((at, item.frame()?)))
+        {
+            match &starter.serving.runtime.objects {
+                Some(rule) => self.memory.choose(rule, &scene_of(item, frame), &mut chosen),
+                None if frame.infer => chosen.rows.push(Row::frame(item)),
+                None => {}
+            }
         }
+        let runs = self.start_runs(&mut starter, &chosen, Subjects::Batch(&batch.items));
         gst::trace!(CAT, imp = self, "{:?}: {} runs", batch.label, runs.len());
-        Ok(Work { content: Content::Batch(carrier, batch), runs })
+        Ok(Work { content: Content::Batch(carrier, batch), runs, chosen })
     }
 
     fn take_frame(&self, mut starter: Starter<'_>, format: Arc<Format>, buffer: gst::Buffer) -> Work {
         let arrival = clock::now();
-        let (mut parts, mut runs) = (self.spare.parts(), self.spare.list());
-        parts.frames.push(0);
-        runs.push(starter.start(parts, Subjects::Plain(&buffer, &format)));
         let seq = self.next_seq();
+        let mut chosen = self.spare.chosen();
+        match &starter.serving.runtime.objects {
+            Some(rule) => {
+                let is_inferred = was_inferred(&buffer);
+                let (buffer, format) = (&*buffer, &*format);
+                let scene = Scene { item: 0, feed: 0, seq, buffer, format, is_inferred };
+                self.memory.choose(rule, &scene, &mut chosen);
+            }
+            None => chosen.rows.push(Row::frame(0)),
+        }
+        let runs = self.start_runs(&mut starter, &chosen, Subjects::Plain(&buffer, &format));
         let plain = Plain { buffer, format, seq, arrival, wall_us: clock::wall_micros() };
-        Work { content: Content::Plain(plain), runs }
+        Work { content: Content::Plain(plain), runs, chosen }
     }
+
+    /// Starts as many runs as it takes for all that was chosen.
+    fn start_runs(&self, starter: &mut Starter<'_>, chosen: &Chosen, subjects: Subjects<'_>) -> Vec<Run> {
+        let mut runs = self.spare.list();
+        for rows in chosen.rows.chunks(starter.serving.runtime.most_rows()) {
+            let mut parts = self.spare.parts();
+            parts.rows.extend_from_slice(rows);
+            runs.push(starter.start(parts, subjects));
+        }
+        runs
+    }
+}
+
+/// A frame of a batch, whose objects are looked at.
+fn scene_of(item: usize, frame: &meta::Frame) -> Scene<'_> {
+    let failed = frame.verdict.as_ref().is_some_and(|verdict| verdict.error.is_some());
+    // A feed may carry the results of a stage before the batcher.
+    let is_inferred = frame.infer && !failed && was_inferred(&frame.buffer);
+    let (feed, buffer, format) = (frame.feed.id.0, &*frame.buffer, &*frame.format);
+    Scene { item, feed, seq: frame.seq, buffer, format, is_inferred }
+}
+
+/// Whether what stands on a frame was found on it. One that says nothing about that has it from elsewhere.
+fn was_inferred(buffer: &gst::BufferRef) -> bool {
+    frame::status(buffer).is_none_or(|status| matches!(status, Status::Inferred | Status::Passed))
 }
 
 impl Starter<'_> {
@@ -123,22 +160,22 @@ impl Starter<'_> {
             return Asked::Rejected(Arc::clone(why));
         }
         let Runtime { engine, spec, .. } = &*self.serving.runtime;
-        let mut input = match engine.input(parts.frames.len()) {
+        let mut input = match engine.input(parts.rows.len()) {
             Ok(input) => input,
             Err(error) => return Asked::Engine(Err(error)),
         };
         let free = cores().saturating_sub(engine.busy_threads());
-        let Parts { frames, placed, .. } = parts;
-        if let Err(why) = self.preparer.prepare(*spec, subjects, frames, &mut input.data, placed, free) {
+        let Parts { rows, placed, .. } = parts;
+        if let Err(why) = self.preparer.prepare(*spec, subjects, rows, &mut input.data, placed, free) {
             placed.clear();
-            placed.resize(frames.len(), Err(why));
+            placed.resize_with(rows.len(), || Err(why.clone()));
         }
         if placed.iter().all(Result::is_err) {
             engine.recycle(input);
             return Asked::Nothing;
         }
         let tickets = Arc::clone(&parts.tickets);
-        tickets.take_from(subjects.items(), &parts.frames);
+        tickets.take_from(subjects.items(), &parts.rows);
         let pending = engine.submit(input, tickets, self.interrupt, self.timeout);
         Asked::Engine(pending.map_err(|refused| refused.error))
     }

@@ -7,9 +7,7 @@ use crate::health::redact;
 use crate::infer::{InferError, OutputTensor, Reply};
 use crate::output::Status;
 use crate::time::Monotonic;
-use crate::vision::Detection;
 use crate::vision::decode::{Decoder, Params, TensorView, Workspace};
-use crate::vision::letterbox::Letterbox;
 use smallvec::SmallVec;
 use std::any::Any;
 use std::ops::Range;
@@ -23,7 +21,15 @@ const MOST_OUTPUTS: usize = 16;
 pub(super) struct Outcome {
     /// Where in [`Parts::found`] what was found in it stands, in frame pixels.
     pub(super) found: Result<Range<usize>, Failure>,
+    /// Where in [`Parts::vectors`] its vector stands; empty if the model gives none.
+    pub(super) vector: Range<usize>,
     pub(super) ran: Option<(Monotonic, Monotonic)>,
+}
+
+impl Outcome {
+    fn failed(failure: Failure) -> Self {
+        Self { found: Err(failure), vector: 0..0, ran: None }
+    }
 }
 
 /// Whose fault it is that a frame has no result.
@@ -90,7 +96,7 @@ impl Failure {
 
 /// The same failure for the next `count` frames.
 pub(super) fn failed(failure: &Failure, count: usize, parts: &mut Parts) {
-    let outcome = || Outcome { found: Err(failure.clone()), ran: None };
+    let outcome = || Outcome::failed(failure.clone());
     parts.outcomes.extend(std::iter::repeat_with(outcome).take(count));
 }
 
@@ -99,7 +105,7 @@ pub(super) fn unprepared(parts: &mut Parts) {
     let Parts { placed, outcomes, .. } = parts;
     outcomes.extend(placed.iter().map(|placed| {
         let why = placed.as_ref().err().map_or("no frame of the batch could be prepared", String::as_str);
-        Outcome { found: Err(Failure::format(why)), ran: None }
+        Outcome::failed(Failure::format(why))
     }));
 }
 
@@ -107,7 +113,7 @@ pub(super) fn unprepared(parts: &mut Parts) {
 /// always.
 pub(super) fn outcomes(runtime: &Runtime, reply: &Reply, rows: Range<usize>, parts: &mut Parts) {
     let ran = Some((reply.started, reply.ended));
-    let Parts { placed, outcomes, found, workspace, .. } = parts;
+    let Parts { placed, outcomes, found, vectors, workspace, .. } = parts;
     let tensors = &reply.outputs.tensors;
     if let Err(failure) = guarded(&*runtime.decoder, tensors, rows.len(), &runtime.params, workspace) {
         return failed(&failure, rows.len(), parts);
@@ -117,13 +123,15 @@ pub(super) fn outcomes(runtime: &Runtime, reply: &Reply, rows: Range<usize>, par
             (_, Err(refusal)) => Err(Failure::format(refusal)),
             (None, _) => Err(Failure::decode("expected a result, found none")),
             (Some(Err(error)), _) => Err(Failure::decode(&error.to_string())),
-            (Some(Ok(detections)), Ok(letterbox)) => {
+            (Some(Ok(detections)), Ok(place)) => {
                 let from = found.len();
-                found.extend(detections.iter().map(|one| in_frame(letterbox, one)));
+                found.extend(detections.iter().map(|one| place.in_frame(one)));
                 Ok(from..found.len())
             }
         };
-        outcomes.push(Outcome { found: result, ran });
+        let from = vectors.len();
+        vectors.extend_from_slice(workspace.vector(image).unwrap_or_default());
+        outcomes.push(Outcome { found: result, vector: from..vectors.len(), ran });
     }
 }
 
@@ -144,18 +152,6 @@ fn guarded(
         return Ok(());
     }
     Err(Failure::decode(&format!("expected results for {batch} frames, found {}", workspace.images())))
-}
-
-/// Moves a detection from the model's image into the frame.
-fn in_frame(letterbox: &Letterbox, detection: &Detection) -> Detection {
-    let landmarks =
-        detection.landmarks.iter().map(|point| letterbox.frame_from_model_point(*point)).collect();
-    Detection {
-        bbox: letterbox.frame_from_model(&detection.bbox).clamped(letterbox.frame()),
-        class: detection.class,
-        confidence: detection.confidence,
-        landmarks,
-    }
 }
 
 #[cfg(test)]

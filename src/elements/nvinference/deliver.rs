@@ -3,8 +3,10 @@
 use super::chain::{Content, Plain, Work};
 use super::decode::{Failure, Outcome};
 use super::imp::NvInference;
-use super::runs::{Owners, Parts, Run};
+use super::objects::Chosen;
+use super::runs::{Owners, Run};
 use super::runtime::Runtime;
+use super::service::Serving;
 use super::settings::OnError;
 use crate::batch::DropReason;
 use crate::clock;
@@ -21,9 +23,10 @@ use std::sync::Arc;
 impl NvInference {
     /// Waits for the answers to `work`, attaches them and pushes it.
     pub(super) fn deliver(&self, work: Work) -> Result<gst::FlowSuccess, gst::FlowError> {
-        match work.content {
-            Content::Batch(carrier, batch) => self.deliver_batch(carrier, batch, work.runs),
-            Content::Plain(plain) => self.deliver_plain(plain, work.runs),
+        let Work { content, runs, chosen } = work;
+        match content {
+            Content::Batch(carrier, batch) => self.deliver_batch(carrier, batch, runs, chosen),
+            Content::Plain(plain) => self.deliver_plain(plain, runs, chosen),
         }
     }
 
@@ -32,17 +35,30 @@ impl NvInference {
         mut carrier: gst::Buffer,
         mut batch: Batch,
         mut runs: Vec<Run>,
+        chosen: Chosen,
     ) -> Result<gst::FlowSuccess, gst::FlowError> {
         for run in &mut runs {
             self.complete(run, Owners::Batch(&batch.items));
-            let Parts { frames, outcomes, found, .. } = &mut run.parts;
-            for (at, outcome) in frames.iter().zip(outcomes) {
-                if let Some(Item::Frame(frame)) = batch.items.get_mut(*at) {
-                    settle(&run.runtime, frame, outcome, found);
+            let runtime = &run.runtime;
+            let (answers, found, vectors) = run.parts.answers();
+            for (row, outcome) in answers {
+                let Some(Item::Frame(frame)) = batch.items.get_mut(row.item) else { continue };
+                let on = (frame.buffer.make_mut(), &*frame.format);
+                match &row.object {
+                    Some(object) => self.memory.settle(runtime, on, object, outcome, (found, vectors)),
+                    None => settle(runtime, frame, outcome, found),
                 }
             }
         }
         self.spare.recycle(runs);
+        if let Some(Serving { runtime, .. }) = self.service.serving().filter(|_| !chosen.known.is_empty()) {
+            for (item, object) in &chosen.known {
+                if let Some(Item::Frame(frame)) = batch.items.get_mut(*item) {
+                    self.memory.repeat(&runtime, frame.buffer.make_mut(), object);
+                }
+            }
+        }
+        self.spare.recycle_chosen(chosen);
         if lock(&self.settings).on_error == OnError::Drop {
             batch.items.retain(|item| match item {
                 Item::Frame(frame)
@@ -58,21 +74,45 @@ impl NvInference {
         self.srcpad.push(carrier)
     }
 
-    fn deliver_plain(&self, plain: Plain, mut runs: Vec<Run>) -> Result<gst::FlowSuccess, gst::FlowError> {
+    fn deliver_plain(
+        &self,
+        plain: Plain,
+        mut runs: Vec<Run>,
+        chosen: Chosen,
+    ) -> Result<gst::FlowSuccess, gst::FlowError> {
         let Plain { mut buffer, format, seq, arrival, wall_us } = plain;
-        let Some(run) = runs.first_mut() else { return Ok(gst::FlowSuccess::Ok) };
         let name = self.obj().name();
-        self.complete(run, Owners::Plain(&name));
-        let Parts { outcomes, found, .. } = &mut run.parts;
-        let Some(outcome) = outcomes.first_mut() else { return Ok(gst::FlowSuccess::Ok) };
-        attach(&run.runtime, buffer.make_mut(), &format, outcome, found);
-        let verdict = verdict(&run.runtime, outcome);
-        self.spare.recycle(runs);
-        if verdict.error.is_some() && lock(&self.settings).on_error == OnError::Drop {
-            return Ok(gst::FlowSuccess::Ok);
+        let mut frame_verdict = None;
+        for run in &mut runs {
+            self.complete(run, Owners::Plain(&name));
+            let runtime = &run.runtime;
+            let (answers, found, vectors) = run.parts.answers();
+            for (row, outcome) in answers {
+                let on = (buffer.make_mut(), &*format);
+                match &row.object {
+                    Some(object) => self.memory.settle(runtime, on, object, outcome, (found, vectors)),
+                    None => {
+                        attach(runtime, on.0, on.1, outcome, found);
+                        frame_verdict = Some(verdict(runtime, outcome));
+                    }
+                }
+            }
         }
-        let facts = facts::of_plain(&name, seq, arrival, wall_us, verdict, clock::now());
-        crate::meta::frame::write(buffer.make_mut(), &facts);
+        self.spare.recycle(runs);
+        if let Some(Serving { runtime, .. }) = self.service.serving().filter(|_| !chosen.known.is_empty()) {
+            for (_, object) in &chosen.known {
+                self.memory.repeat(&runtime, buffer.make_mut(), object);
+            }
+        }
+        self.spare.recycle_chosen(chosen);
+        // What is known of a frame is for the model that looks at all of it to say.
+        if let Some(verdict) = frame_verdict {
+            if verdict.error.is_some() && lock(&self.settings).on_error == OnError::Drop {
+                return Ok(gst::FlowSuccess::Ok);
+            }
+            let facts = facts::of_plain(&name, seq, arrival, wall_us, verdict, clock::now());
+            crate::meta::frame::write(buffer.make_mut(), &facts);
+        }
         self.srcpad.push(buffer)
     }
 }

@@ -122,8 +122,10 @@ impl NvInference {
 
     /// Runs every batch size the stream will need before its first frame, unless that was done.
     fn warm_up(&self, most: usize) -> Result<(), gst::FlowError> {
+        let serving = self.service.serving();
+        let most = serving.as_ref().and_then(|serving| serving.runtime.most_objects()).unwrap_or(most);
         self.service.expect(most);
-        let Some(Serving { runtime, refusal: None }) = self.service.serving() else { return Ok(()) };
+        let Some(Serving { runtime, refusal: None }) = serving else { return Ok(()) };
         let time = match runtime.warm_time(most) {
             Some(time) => time,
             None => {

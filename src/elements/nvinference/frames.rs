@@ -1,17 +1,17 @@
 //! From a mapped GStreamer frame to its slot of the input tensor.
 
+use super::runs::{Place, Placed};
 use crate::meta::batch::Format;
-use crate::vision::Size;
-use crate::vision::letterbox::Letterbox;
 use crate::vision::preprocess::{
     ChromaSite, Colorimetry, FrameView, Matrix, PixelFormat, Plane, Preprocessor, Range, Slot,
 };
+use crate::vision::{Rect, Size};
 use gst_video::VideoFormat;
 
 /// Most planes a `GstVideoFrame` has.
 const MOST_PLANES: usize = 4;
 
-/// Prepares one frame.
+/// Prepares one frame, or `part` of it, in pixels.
 ///
 /// # Errors
 /// A sentence that says what was expected and found.
@@ -19,8 +19,9 @@ pub(super) fn prepare(
     preprocessor: &mut Preprocessor,
     buffer: &gst::BufferRef,
     format: &Format,
+    part: Option<&Rect>,
     slot: Slot<'_>,
-) -> Result<Letterbox, String> {
+) -> Placed {
     let memory = buffer
         .map_readable()
         .map_err(|_| format!("expected a frame as in {}, found memory that cannot be read", format.caps))?;
@@ -30,7 +31,14 @@ pub(super) fn prepare(
     let pixel_format = pixel_format(format.info.format())?;
     let view = FrameView::new(pixel_format, size, planes, colorimetry(&format.info))
         .map_err(|error| error.to_string())?;
-    preprocessor.fill(&view, slot).map_err(|error| error.to_string())
+    let (view, origin) = match part {
+        Some(part) => view.crop(part).ok_or_else(|| {
+            format!("expected an object inside the frame of {}x{}, found {part:?}", size.width, size.height)
+        })?,
+        None => (view, [0, 0]),
+    };
+    let letterbox = preprocessor.fill(&view, slot).map_err(|error| error.to_string())?;
+    Ok(Place { letterbox, origin })
 }
 
 /// Where the planes lie. A video meta comes from whoever made the buffer: nothing it says is relied on before

@@ -2,11 +2,12 @@
 
 use super::chain::Work;
 use super::group::{Lane, Membership};
+use super::objects::Memory;
 use super::outbox::Outbox;
 use super::prepare::Preparer;
 use super::runs::Spare;
 use super::service::Service;
-use super::settings::{self, Decoder, Meta, OnError, Provider, Settings};
+use super::settings::{self, Decoder, Meta, OnError, OperateOn, Provider, Settings};
 use super::tuning::{ConvSearch, GraphOptimization, Precision};
 use crate::elements::message::HealthReporter;
 use crate::elements::stats::Stats;
@@ -162,6 +163,24 @@ pub struct NvInference {
         blurb = "Largest batch that TensorRT builds its engine for; larger ones are run in parts."
     )]
     #[property(
+        name = "operate-on", get, set, type = OperateOn, member = operate_on, mutable_ready,
+        blurb = "What the model is asked about.", builder(OperateOn::Frame)
+    )]
+    #[property(
+        name = "object-labels", get, set, type = Option<String>, member = object_labels, mutable_ready,
+        blurb = "Labels, with commas between them, of the objects to ask about. Default: all. Only with operate-on=objects."
+    )]
+    #[property(
+        name = "object-min-size", get, set, type = u32, member = object_min_size, mutable_ready,
+        minimum = 1, maximum = 32_768, default = settings::DEFAULT_OBJECT_MIN_SIZE,
+        blurb = "Least width and height of an object to ask about, as far as it is inside the frame, in pixels. Only with operate-on=objects."
+    )]
+    #[property(
+        name = "reinfer-interval", get, set, type = u32, member = reinfer_interval, mutable_ready,
+        minimum = 1, maximum = 1_000_000, default = 1,
+        blurb = "Least number of frames from one time a track is asked about to the next; between them it has the last answer. 1 asks on every frame. Only with operate-on=objects."
+    )]
+    #[property(
         name = "on-error", get, set, type = OnError, member = on_error,
         blurb = "What happens to a frame that could not be inferred.", mutable_ready, builder(OnError::Pass)
     )]
@@ -182,6 +201,7 @@ pub struct NvInference {
     pub(super) stream: Mutex<Stream>,
     pub(super) preparer: Mutex<Preparer>,
     pub(super) spare: Spare,
+    pub(super) memory: Memory,
     pub(super) measured: Mutex<gst::ClockTime>,
     pub(super) thread: Mutex<Option<StepThread>>,
     pub(super) outbox: Arc<Outbox<Work>>,
@@ -236,6 +256,7 @@ impl ObjectSubclass for NvInference {
             stream: Mutex::default(),
             preparer: Mutex::default(),
             spare: Spare::default(),
+            memory: Memory::default(),
             measured: Mutex::new(gst::ClockTime::ZERO),
             thread: Mutex::default(),
             outbox: Arc::default(),

@@ -9,6 +9,7 @@ mod frames;
 mod group;
 #[expect(missing_docs, reason = "the accessors the derive makes are documented by the blurbs")]
 mod imp;
+mod objects;
 mod outbox;
 mod prepare;
 mod pusher;

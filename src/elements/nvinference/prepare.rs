@@ -1,7 +1,7 @@
 //! Frames of a batch become rows of the input tensor: on this thread, or on several if cores have nothing to do.
 
 use super::frames;
-use super::runs::Placed;
+use super::runs::{Placed, Row};
 use crate::clock;
 use crate::elements::video;
 use crate::infer::{InputData, cores};
@@ -78,7 +78,7 @@ struct Plans {
 }
 
 impl Preparer {
-    /// Fills a row for each of `frames` and says, in `placed`, what came of each. `free` cores have nothing to do.
+    /// Fills a row for each of `asked` and says, in `placed`, what came of each. `free` cores have nothing to do.
     ///
     /// # Errors
     /// When the model's input is none that can be filled.
@@ -86,20 +86,20 @@ impl Preparer {
         &mut self,
         spec: InputSpec,
         subjects: Subjects<'_>,
-        frames: &[usize],
+        asked: &[Row],
         input: &mut InputData,
         placed: &mut Vec<Placed>,
         free: usize,
     ) -> Result<(), String> {
-        self.take_plans(spec, subjects, frames)?;
+        self.take_plans(spec, subjects, asked)?;
         placed.clear();
-        placed.resize_with(frames.len(), || Err(String::new()));
-        let threads = threads(frames.len(), self.pace, free);
+        placed.resize_with(asked.len(), || Err(String::new()));
+        let threads = threads(asked.len(), self.pace, free);
         let helpers = (threads > 1).then(|| self.helpers()).flatten();
         let row_len = 3 * spec.size.width as usize * spec.size.height as usize;
         self.times.clear();
-        self.times.resize(frames.len(), Duration::ZERO);
-        let rows = Rows { subjects, frames, row_len, threads, helpers: helpers.as_deref() };
+        self.times.resize(asked.len(), Duration::ZERO);
+        let rows = Rows { subjects, asked, row_len, threads, helpers: helpers.as_deref() };
         let (plans, times) = (&mut *self.at_work, &mut *self.times);
         match input {
             InputData::F32(data) => rows.fill(data, plans, placed, times, |row| Slot::F32(row)),
@@ -107,16 +107,11 @@ impl Preparer {
             InputData::U8(data) => rows.fill(data, plans, placed, times, |row| Slot::U8(row)),
         }
         self.keep_pace();
-        self.return_plans(subjects, frames);
+        self.return_plans(subjects, asked);
         Ok(())
     }
 
-    fn take_plans(
-        &mut self,
-        spec: InputSpec,
-        subjects: Subjects<'_>,
-        frames: &[usize],
-    ) -> Result<(), String> {
+    fn take_plans(&mut self, spec: InputSpec, subjects: Subjects<'_>, asked: &[Row]) -> Result<(), String> {
         // A rebuilt engine may have found another model in the file.
         if self.spec != Some(spec) {
             self.plans.clear();
@@ -125,8 +120,8 @@ impl Preparer {
         self.batches += 1;
         self.forget_unused();
         self.at_work.clear();
-        for at in frames {
-            let feed = subjects.get(*at).map_or(u32::MAX, |subject| subject.feed);
+        for row in asked {
+            let feed = subjects.get(row.item).map_or(u32::MAX, |subject| subject.feed);
             let plans = self.plans.entry(feed).or_default();
             plans.used = self.batches;
             let plan = match plans.idle.pop() {
@@ -138,9 +133,9 @@ impl Preparer {
         Ok(())
     }
 
-    fn return_plans(&mut self, subjects: Subjects<'_>, frames: &[usize]) {
-        for (plan, at) in self.at_work.drain(..).zip(frames) {
-            let feed = subjects.get(*at).map_or(u32::MAX, |subject| subject.feed);
+    fn return_plans(&mut self, subjects: Subjects<'_>, asked: &[Row]) {
+        for (plan, row) in self.at_work.drain(..).zip(asked) {
+            let feed = subjects.get(row.item).map_or(u32::MAX, |subject| subject.feed);
             self.plans.entry(feed).or_default().idle.push(plan);
         }
     }
@@ -182,7 +177,7 @@ fn threads(frames: usize, each: Duration, free: usize) -> usize {
 /// The rows of one batch.
 struct Rows<'a> {
     subjects: Subjects<'a>,
-    frames: &'a [usize],
+    asked: &'a [Row],
     row_len: usize,
     threads: usize,
     helpers: Option<&'a Helpers>,
@@ -199,32 +194,34 @@ impl Rows<'_> {
     ) {
         let row_len = self.row_len.max(1);
         let one =
-            |data: &mut [T], plan: &mut Preprocessor, placed: &mut Placed, time: &mut Duration, at: usize| {
+            |data: &mut [T], plan: &mut Preprocessor, placed: &mut Placed, time: &mut Duration, row: &Row| {
                 let began = clock::now();
-                *placed = self.prepare_one(plan, at, slot(data));
+                *placed = self.prepare_one(plan, row, slot(data));
                 *time = clock::now().since(began);
             };
         let Some(helpers) = self.helpers else {
-            let rows = data.chunks_exact_mut(row_len).zip(plans).zip(placed).zip(times).zip(self.frames);
-            rows.for_each(|((((data, plan), placed), time), at)| one(data, plan, placed, time, *at));
+            let rows = data.chunks_exact_mut(row_len).zip(plans).zip(placed).zip(times).zip(self.asked);
+            rows.for_each(|((((data, plan), placed), time), row)| one(data, plan, placed, time, row));
             return;
         };
-        let each = self.frames.len().div_ceil(self.threads);
+        let each = self.asked.len().div_ceil(self.threads);
         helpers.pool.install(|| {
             data.par_chunks_exact_mut(row_len)
                 .zip(plans)
                 .zip(placed)
                 .zip(times)
-                .zip(self.frames)
+                .zip(self.asked)
                 .with_min_len(each)
-                .for_each(|((((data, plan), placed), time), at)| one(data, plan, placed, time, *at));
+                .for_each(|((((data, plan), placed), time), row)| one(data, plan, placed, time, row));
         });
     }
 
-    fn prepare_one(&self, plan: &mut Preprocessor, at: usize, slot: Slot<'_>) -> Placed {
-        let subject = self.subjects.get(at).ok_or_else(|| format!("there is no frame {at}"))?;
+    fn prepare_one(&self, plan: &mut Preprocessor, row: &Row, slot: Slot<'_>) -> Placed {
+        let item = row.item;
+        let subject = self.subjects.get(item).ok_or_else(|| format!("there is no frame {item}"))?;
         video::check_frame(subject.buffer, subject.format)?;
-        frames::prepare(plan, subject.buffer, subject.format, slot)
+        let part = row.object.as_ref().map(|object| &object.rect);
+        frames::prepare(plan, subject.buffer, subject.format, part, slot)
     }
 }
 
@@ -290,7 +287,7 @@ mod tests {
         // As if a frame took long.
         let mut preparer = Preparer { pace: Duration::from_secs(1), ..Preparer::default() };
         let (mut placed, subjects) = (Vec::new(), Subjects::Plain(&buffer, &format));
-        preparer.prepare(spec, subjects, &[0; 4], &mut input, &mut placed, free).unwrap();
+        preparer.prepare(spec, subjects, &[Row::frame(0); 4], &mut input, &mut placed, free).unwrap();
         assert!(placed.len() == 4 && placed.iter().all(Result::is_ok), "{placed:?}");
         let InputData::F32(rows) = input else { panic!("it was f32") };
         (rows, preparer.helpers.is_some())

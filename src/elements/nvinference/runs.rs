@@ -2,18 +2,66 @@
 //! allocates nothing.
 
 use super::decode::Outcome;
+use super::objects::{Chosen, Object};
 use super::runtime::Runtime;
 use crate::batch::Ticket;
 use crate::infer::{Hold, InferError, Pending};
 use crate::meta::batch::Item;
-use crate::vision::Detection;
 use crate::vision::decode::Workspace;
 use crate::vision::letterbox::Letterbox;
+use crate::vision::{Detection, Rect};
 use parking_lot::Mutex;
 use std::sync::Arc;
 
-/// Where a frame lies in the model's image, or why it could not be prepared.
-pub(super) type Placed = Result<Letterbox, String>;
+/// What a row of the tensor shows.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Row {
+    /// Index into the items of the work; 0 for a plain frame.
+    pub(super) item: usize,
+    /// The object on that frame; `None` for all of the frame.
+    pub(super) object: Option<Object>,
+}
+
+impl Row {
+    /// All of a frame.
+    pub(super) const fn frame(item: usize) -> Self {
+        Self { item, object: None }
+    }
+}
+
+/// Where a part of a frame lies in the model's image.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    pub(super) letterbox: Letterbox,
+    /// Column and row of the frame where the part begins.
+    pub(super) origin: [u32; 2],
+}
+
+impl Place {
+    /// Moves a detection from the model's image into the frame.
+    pub(super) fn in_frame(&self, detection: &Detection) -> Detection {
+        let [left, top] = self.origin.map(|side| side as f32);
+        let inside = self.letterbox.frame_from_model(&detection.bbox).clamped(self.letterbox.frame());
+        let point = |point: &[f32; 2]| {
+            let [x, y] = self.letterbox.frame_from_model_point(*point);
+            [x + left, y + top]
+        };
+        Detection {
+            bbox: Rect::from_corners(
+                inside.x_min + left,
+                inside.y_min + top,
+                inside.x_max + left,
+                inside.y_max + top,
+            ),
+            class: detection.class,
+            confidence: detection.confidence,
+            landmarks: detection.landmarks.iter().map(point).collect(),
+        }
+    }
+}
+
+/// Where a row shows its frame, or why it could not be prepared.
+pub(super) type Placed = Result<Place, String>;
 
 /// What was asked of the engine.
 pub(super) enum Asked {
@@ -35,16 +83,18 @@ pub(super) struct Run {
 /// What a run is made of besides that. All lists keep their memory from run to run.
 #[derive(Default)]
 pub(super) struct Parts {
-    /// Indices into the items of the work; `[0]` for a plain frame.
-    pub(super) frames: Vec<usize>,
-    /// One per frame, in order. Empty if none was tried.
+    /// What the engine is asked about.
+    pub(super) rows: Vec<Row>,
+    /// One per row, in order. Empty if none was tried.
     pub(super) placed: Vec<Placed>,
     /// Those of the frames, while the engine has them.
     pub(super) tickets: Arc<Tickets>,
-    /// One per frame, once there is an answer.
+    /// One per row, once there is an answer.
     pub(super) outcomes: Vec<Outcome>,
-    /// What was found in all of the frames; the outcomes say which is whose.
+    /// What was found in all of the rows; the outcomes say which is whose.
     pub(super) found: Vec<Detection>,
+    /// The vectors of all of the rows, as well.
+    pub(super) vectors: Vec<f32>,
     /// Where the outputs are decoded.
     pub(super) workspace: Workspace,
 }
@@ -54,9 +104,9 @@ pub(super) struct Parts {
 pub(super) struct Tickets(Mutex<Vec<Ticket>>);
 
 impl Tickets {
-    /// Takes those of `frames`, which are indices into `items`, too.
-    pub(super) fn take_from(&self, items: &[Item], frames: &[usize]) {
-        let found = frames.iter().filter_map(|at| items.get(*at)?.frame());
+    /// Takes those of the frames that `rows` are of, too.
+    pub(super) fn take_from(&self, items: &[Item], rows: &[Row]) {
+        let found = rows.iter().filter_map(|row| items.get(row.item)?.frame());
         self.0.lock().extend(found.map(|frame| frame.ticket.clone()));
     }
 }
@@ -73,6 +123,7 @@ impl Hold for Tickets {
 pub(super) struct Spare {
     parts: Mutex<Vec<Parts>>,
     lists: Mutex<Vec<Vec<Run>>>,
+    chosen: Mutex<Vec<Chosen>>,
 }
 
 /// Most of each that are kept: what can be on the way at once, for batches that are run in parts.
@@ -87,6 +138,18 @@ impl Spare {
     /// An empty list.
     pub(super) fn list(&self) -> Vec<Run> {
         self.lists.lock().pop().unwrap_or_default()
+    }
+
+    /// A choice of nothing.
+    pub(super) fn chosen(&self) -> Chosen {
+        self.chosen.lock().pop().unwrap_or_default()
+    }
+
+    /// Takes back what was chosen.
+    pub(super) fn recycle_chosen(&self, mut chosen: Chosen) {
+        chosen.rows.clear();
+        chosen.known.clear();
+        keep(&self.chosen, chosen);
     }
 
     /// Takes back what is done with.
@@ -115,10 +178,11 @@ impl Parts {
     fn clear(&mut self) {
         // Those that the engine has not taken.
         self.tickets.let_go();
-        self.frames.clear();
+        self.rows.clear();
         self.placed.clear();
         self.outcomes.clear();
         self.found.clear();
+        self.vectors.clear();
     }
 }
 
@@ -156,13 +220,13 @@ mod tests {
     fn a_run_that_comes_back_is_empty_and_keeps_its_memory() {
         let spare = Spare::default();
         let mut parts = spare.parts();
-        parts.frames.extend(0..100);
+        parts.rows.extend((0..100).map(Row::frame));
         let held = Arc::clone(&parts.tickets);
-        let capacity = parts.frames.capacity();
+        let capacity = parts.rows.capacity();
         parts.clear();
         keep(&spare.parts, parts);
         let again = spare.parts();
-        assert_eq!((again.frames.len(), again.frames.capacity()), (0, capacity));
+        assert_eq!((again.rows.len(), again.rows.capacity()), (0, capacity));
         assert!(Arc::ptr_eq(&again.tickets, &held));
     }
 

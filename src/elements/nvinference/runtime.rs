@@ -1,5 +1,6 @@
 //! An opened model, ready to run: engine, decoder, labels.
 
+use super::objects::Rule;
 use super::settings::{DEFAULT_IOU_THRESHOLD, DEFAULT_SCORE_THRESHOLD, Settings};
 use crate::elements::lock;
 use crate::health::{ModelReady, redact};
@@ -60,6 +61,8 @@ pub(super) struct Runtime {
     pub(super) provider: Arc<str>,
     /// Why the CPU runs it, if something else was asked for.
     pub(super) fallback: Option<InferError>,
+    /// Which objects it is asked about, if it is not about frames.
+    pub(super) objects: Option<Rule>,
     /// What it was opened with.
     pub(super) settings: Settings,
     /// As what objects are attached.
@@ -118,6 +121,7 @@ impl Runtime {
             provider: Arc::from(model.provider.as_str()),
             fallback,
             labels: model.labels.clone().unwrap_or_default(),
+            objects: Rule::of(settings),
             settings: settings.clone(),
             meta,
             warm: Mutex::default(),
@@ -142,6 +146,17 @@ impl Runtime {
         let time = slowest.saturating_mul(runs);
         *lock(&self.warm) = Some((max_batch, time));
         Ok(time)
+    }
+
+    /// Most rows that one run is asked about: frames, as many as the model takes, or objects.
+    pub(super) fn most_rows(&self) -> usize {
+        let most = self.engine.max_batch().unwrap_or(usize::MAX);
+        self.most_objects().map_or(most, |objects| most.min(objects)).max(1)
+    }
+
+    /// Most objects in a run; `None` for frames.
+    pub(super) fn most_objects(&self) -> Option<usize> {
+        self.objects.as_ref().map(|_| self.settings.max_batch_size as usize)
     }
 
     /// What the last [`Self::warm_up`] returned, if it was for batches of this size.

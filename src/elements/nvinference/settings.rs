@@ -47,6 +47,9 @@ pub enum Decoder {
     /// Classifier.
     #[enum_value(name = "Classifier: [N, classes]", nick = "classifier")]
     Classifier,
+    /// Embedding.
+    #[enum_value(name = "Embedding: [N, dims], a vector to compare objects by", nick = "embedding")]
+    Embedding,
 }
 
 impl From<Decoder> for DecoderChoice {
@@ -62,6 +65,7 @@ impl From<Decoder> for DecoderChoice {
             Decoder::Detr => DecoderKind::Detr,
             Decoder::CenterFace => DecoderKind::CenterFace,
             Decoder::Classifier => DecoderKind::Classifier,
+            Decoder::Embedding => DecoderKind::Embedding,
         };
         Self::Fixed(kind)
     }
@@ -129,6 +133,23 @@ pub enum Meta {
     Both,
 }
 
+/// What a model is asked about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
+#[enum_type(name = "GstNvInferenceOperateOn")]
+pub enum OperateOn {
+    /// Whole frames.
+    #[default]
+    #[enum_value(name = "Frame: each frame as a whole", nick = "frame")]
+    Frame,
+    /// The objects found before.
+    #[enum_value(
+        name = "Objects: each object that stands on the frame, cut out of it; the result stands on the object",
+        nick = "objects"
+    )]
+    Objects,
+}
+
+pub(super) const DEFAULT_OBJECT_MIN_SIZE: u32 = 16;
 pub(super) const DEFAULT_SCORE_THRESHOLD: f64 = 0.4;
 pub(super) const DEFAULT_IOU_THRESHOLD: f64 = 0.5;
 pub(super) const DEFAULT_MAX_DETECTIONS: u32 = 300;
@@ -161,6 +182,10 @@ pub(super) struct Settings {
     pub(super) precision: Precision,
     pub(super) profile_batch: u32,
     pub(super) on_error: OnError,
+    pub(super) operate_on: OperateOn,
+    pub(super) object_labels: Option<String>,
+    pub(super) object_min_size: u32,
+    pub(super) reinfer_interval: u32,
     pub(super) meta: Meta,
     pub(super) response_timeout: u64,
     pub(super) startup_timeout: u64,
@@ -192,6 +217,10 @@ impl Default for Settings {
             precision: Precision::default(),
             profile_batch: infer::tuning::DEFAULT_PROFILE_BATCH,
             on_error: OnError::default(),
+            operate_on: OperateOn::default(),
+            object_labels: None,
+            object_min_size: DEFAULT_OBJECT_MIN_SIZE,
+            reinfer_interval: 1,
             meta: Meta::default(),
             response_timeout: DEFAULT_RESPONSE_TIMEOUT,
             startup_timeout: DEFAULT_STARTUP_TIMEOUT,

@@ -8,6 +8,8 @@ use crate::elements::facts;
 use crate::elements::thread::Step;
 use crate::health::{Redacted, StageError};
 use crate::meta::batch as meta;
+use crate::meta::frame as frame_meta;
+use crate::output::Status;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 
@@ -55,8 +57,11 @@ impl NvUnbatcher {
         if has_own_layout(&frame) && !self.reads_video_meta(pad, feed, &frame) {
             frame.buffer = in_default_layout(&frame).unwrap_or(frame.buffer);
         }
-        let (buffer, facts) = facts::of_frame(&mut frame, label, clock::now());
-        crate::meta::frame::write_as(buffer.make_mut(), &facts);
+        // What a model before the batcher has made of it stays, unless one has looked at all of it since.
+        if frame.verdict.is_some() || frame_meta::status(&frame.buffer) != Some(Status::Inferred) {
+            let (buffer, facts) = facts::of_frame(&mut frame, label, clock::now());
+            frame_meta::write_as(buffer.make_mut(), &facts);
+        }
         begin_if_needed(pad, &frame);
         let links = tap.links();
         match pad.push(frame.buffer) {
