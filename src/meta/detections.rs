@@ -48,10 +48,10 @@ pub struct Regions {
 /// Left out are detections with a number that is not finite, and all of them if the frame is empty.
 pub fn attach(buffer: &mut gst::BufferRef, frame: Size, found: &[Found<'_>]) -> usize {
     let usable = found.iter().filter(|found| is_usable(found.detection, frame));
-    usable.fold(0, |attached, found| {
+    let attach_one = |found: &Found<'_>| {
         attach_one(buffer, frame, found);
-        attached + 1
-    })
+    };
+    usable.map(attach_one).count()
 }
 
 /// Whether a detection can be attached to a frame of this size.

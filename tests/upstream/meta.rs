@@ -9,7 +9,7 @@ use gstnextvision::vision::{Detection, Landmarks, Rect, Size};
 use proptest::prelude::*;
 
 fn buffer() -> gst::Buffer {
-    crate::support::init();
+    gst::init().expect("GStreamer starts");
     gst::Buffer::new()
 }
 
