@@ -9,10 +9,11 @@ type Change = fn(&gst::Element);
 fn options_that_differ_are_an_error_that_names_both() {
     let model = tiny_model("brightest");
     let first = Member::new("strict", &model, 0).play();
-    let cases: [(&str, Change, &str, &str); 4] = [
+    let cases: [(&str, Change, &str, &str); 5] = [
         ("max-batch-size", |element| element.set_property("max-batch-size", 8_u32), "has 4", "found 8"),
         ("max-latency", |element| element.set_property("max-latency", 7_u64), "has 5000000", "found 7"),
         ("on-error", |element| element.set_property_from_str("on-error", "drop"), "has pass", "found drop"),
+        ("meta", |element| element.set_property_from_str("meta", "roi"), "has auto", "found roi"),
         ("model", |element| element.set_property("model", tiny_model("f16")), "brightest.onnx", "f16.onnx"),
     ];
     for (property, change, of_group, found) in cases {

@@ -129,7 +129,7 @@ pub enum Meta {
     #[enum_value(name = "GstAnalyticsRelationMeta, which no nv element reads", nick = "relation")]
     Relation,
     /// As both, or not at all.
-    #[enum_value(name = "Both", nick = "both")]
+    #[enum_value(name = "Both: regions and the relation meta", nick = "both")]
     Both,
 }
 
