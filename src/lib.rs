@@ -9,6 +9,7 @@
 //! | [`health`] | typed health events, watching a feed, folding bursts into messages | plain values |
 //! | [`feed`] | keeping one source alive: addresses, states, delays, time | plain values |
 //! | [`output`] | the output record and its JSON form | plain values |
+//! | [`overlay`] | what is drawn onto a frame, and painting it | plain values |
 //! | `infer` | loads ONNX Runtime, owns sessions, runs batches | `ort`, threads, the clock |
 //! | `meta` | what travels on buffers: batches, frame facts, detections | GStreamer, `unsafe` |
 //! | `elements` | caps, pads, events, queries, locks: translation only | GStreamer and all of the above |
@@ -23,6 +24,7 @@ pub mod batch;
 pub mod feed;
 pub mod health;
 pub mod output;
+pub mod overlay;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod time;

@@ -10,6 +10,7 @@ pub mod nvbatcher;
 pub mod nvfeed;
 pub mod nvhealth;
 pub mod nvinference;
+pub mod nvoverlay;
 pub mod nvsink;
 pub mod nvunbatcher;
 mod signal;
@@ -38,6 +39,7 @@ pub(crate) fn register(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     nvbatcher::register(plugin)?;
     nvinference::register(plugin)?;
     nvunbatcher::register(plugin)?;
+    nvoverlay::register(plugin)?;
     nvhealth::register(plugin)?;
     nvsink::register(plugin)?;
     Ok(())
