@@ -14,7 +14,8 @@ use std::fmt::Write as _;
 const DOCUMENT: &str = "docs/elements.md";
 
 /// Every element, in pipeline order.
-const ELEMENTS: [&str; 6] = ["nvfeed", "nvbatcher", "nvinference", "nvunbatcher", "nvhealth", "nvsink"];
+const ELEMENTS: [&str; 7] =
+    ["nvfeed", "nvbatcher", "nvinference", "nvunbatcher", "nvoverlay", "nvhealth", "nvsink"];
 
 /// What signals are for: introspection has no place for it.
 const SIGNALS: [(&str, &str); 5] = [
@@ -168,6 +169,15 @@ fn write_properties(page: &mut String, subject: &Subject) {
                     _ => name,
                 };
                 writeln!(page, "* `{nick}`: {what}").expect("a string takes everything");
+            }
+            page.push('\n');
+        }
+        if let Some(class) = glib::FlagsClass::with_type(property.value_type()) {
+            writeln!(page, "Parts of `{}`, joined by `+`:\n", property.name())
+                .expect("a string takes everything");
+            for value in class.values() {
+                let what = value.name().split_once(": ").map_or(value.name(), |(_, what)| what);
+                writeln!(page, "* `{}`: {what}", value.nick()).expect("a string takes everything");
             }
             page.push('\n');
         }

@@ -40,6 +40,8 @@ mod lifecycle;
 mod faults;
 // A second model that is asked about what the first has found.
 mod objects;
+// What is drawn onto frames, and onto which.
+mod nvoverlay;
 // The sink that gives one record per frame.
 mod nvsink;
 // nvfeed and cameras that die, freeze and come back.

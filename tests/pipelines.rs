@@ -104,7 +104,7 @@ fn files_in(folder: &str, suffix: &str) -> Vec<PathBuf> {
 }
 
 fn element_files() -> Vec<PathBuf> {
-    ["nvfeed", "nvbatcher", "nvinference", "nvunbatcher", "nvhealth", "nvsink"]
+    ["nvfeed", "nvbatcher", "nvinference", "nvunbatcher", "nvoverlay", "nvhealth", "nvsink"]
         .map(|element| repository(&format!("src/elements/{element}/mod.rs")))
         .to_vec()
 }
@@ -312,6 +312,18 @@ fn script_10_would_play_the_webcam() {
 #[test]
 fn script_11_gives_a_record_for_every_frame_of_both_streams() {
     assert_eq!(records_of_script("11-batch-group.sh"), BIKES + CARPHONE);
+}
+
+#[test]
+fn script_13_draws_a_picture_for_every_second() {
+    let folder = tempfile::tempdir().expect("a folder");
+    run(Command::new(repository("pipelines/13-overlay.sh")).current_dir(folder.path()));
+    let entries = fs::read_dir(folder.path()).expect("a folder");
+    let pictures: Vec<_> = entries.map(|entry| entry.expect("it can be listed").path()).collect();
+    assert!(pictures.len() >= 3, "{pictures:?}");
+    for picture in pictures {
+        assert!(fs::read(&picture).expect("a file").starts_with(b"\x89PNG"), "{picture:?}");
+    }
 }
 
 #[test]

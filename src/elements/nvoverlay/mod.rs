@@ -17,6 +17,7 @@ mod compose;
 mod imp;
 mod negotiate;
 mod regions;
+#[expect(missing_docs, reason = "the macro of the flags documents nothing of what it makes")]
 mod settings;
 
 use glib::prelude::*;

@@ -3,7 +3,6 @@
 use crate::overlay::{self, Options};
 
 /// The parts of the overlay.
-#[expect(missing_docs, reason = "the macro documents nothing of what it makes")]
 #[glib::flags(name = "GstNvOverlayStyle")]
 pub enum Style {
     /// Outlines of the regions.
