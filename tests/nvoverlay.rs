@@ -16,6 +16,7 @@ const BOXES: &str = "boxes";
 const FEATURE: &str = "meta:GstVideoOverlayComposition";
 
 fn info(format: &str, width: u32, height: u32) -> VideoInfo {
+    init();
     let format = VideoFormat::from_string(format);
     VideoInfo::builder(format, width, height).fps(gst::Fraction::new(30, 1)).build().expect("a format")
 }
@@ -90,16 +91,22 @@ fn pixels_change_on_the_box_and_nowhere_else_in_every_format() {
 
 #[test]
 fn colours_are_those_that_gstreamer_would_blend() {
+    // It blends with one matrix, whatever the frame says.
     for format in ["I420", "NV12", "YUY2", "AYUV", "RGB", "BGRx", "ARGB"] {
         let mut info = info(format, 64, 48);
         if info.is_yuv() {
-            let colorimetry = "bt601".parse().expect("a colorimetry");
+            let colorimetry = "bt709".parse().expect("a colorimetry");
             let builder = VideoInfo::builder(info.format(), 64, 48).colorimetry(&colorimetry);
             info = builder.fps(gst::Fraction::new(30, 1)).build().expect("a format");
         }
+        // Where chroma is shared by several pixels, text has pixels of both colours in one sample.
+        let style = if info.is_rgb() { "boxes+labels" } else { BOXES };
         let rect = (8, 12, 24, 20);
-        let ours = push(&mut harness(&info, "boxes+labels"), with_region(frame(&info), rect));
-        let attached = push(&mut harness_that_draws(&info, "boxes+labels"), with_region(frame(&info), rect));
+        let drawn = |mut harness: Harness| {
+            harness.element().expect("it has one").set_property("line-width", 2_u32);
+            push(&mut harness, with_region(frame(&info), rect))
+        };
+        let (ours, attached) = (drawn(harness(&info, style)), drawn(harness_that_draws(&info, style)));
         let overlay = attached.meta::<VideoOverlayCompositionMeta>().expect("an overlay").overlay_owned();
         let mut theirs = frame(&info);
         {

@@ -29,7 +29,7 @@ impl Sizes {
         let scale = if scale.is_finite() { scale.clamp(0.1, 10.0) } else { 1.0 };
         // Grows more slowly than the frame: small frames are looked at enlarged, or closely.
         let side = frame.width.min(frame.height) as f32;
-        let em = ((8.0 + 0.0155 * side) * scale).clamp(LETTERS.0, LETTERS.1);
+        let em = ((7.0 + 0.0155 * side) * scale).clamp(LETTERS.0, LETTERS.1);
         let line = ((1.0 + 0.003 * side) * scale).round() as u32;
         let line = if line_width == 0 { line } else { line_width };
         Self { em, line: line.clamp(1, WIDEST_LINE), padding: (em / 5.0).round() as u32 }
