@@ -306,7 +306,11 @@ mod tests {
         for frame in 0_u16..80 {
             tails.begin_frame(10_000);
             for id in 0..1030 {
-                follow(&mut tails, id, if frame % 2 == 0 { 10.0 } else { 45.0 });
+                follow(
+                    &mut tails,
+                    id,
+                    [10.0, 45.0, 80.0, 115.0, 150.0, 115.0, 80.0, 45.0][usize::from(frame % 8)],
+                );
             }
         }
         assert!(tails.tails.len() <= MAX_TRACKS);

@@ -206,6 +206,8 @@ fn any_region() -> impl Strategy<Value = (Rect, String, Option<f32>, Option<i64>
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn whatever_is_found_the_pieces_lie_in_the_frame(
         found in proptest::collection::vec(any_region(), 0..20),
