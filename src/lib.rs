@@ -6,6 +6,7 @@
 //! |---|---|---|
 //! | [`batch`] | which frames go together, and when | plain values |
 //! | [`vision`] | geometry, fused pre-processing, decoding of model outputs | plain values |
+//! | [`track`] | identity over time: which detection is the thing of an earlier frame | plain values |
 //! | [`health`] | typed health events, watching a feed, folding bursts into messages | plain values |
 //! | [`feed`] | keeping one source alive: addresses, states, delays, time | plain values |
 //! | [`output`] | the output record and its JSON form | plain values |
@@ -28,6 +29,7 @@ pub mod overlay;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod time;
+pub mod track;
 pub mod vision;
 
 #[cfg(feature = "onnx")]
