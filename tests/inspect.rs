@@ -14,8 +14,8 @@ use std::fmt::Write as _;
 const DOCUMENT: &str = "docs/elements.md";
 
 /// Every element, in pipeline order.
-const ELEMENTS: [&str; 7] =
-    ["nvfeed", "nvbatcher", "nvinference", "nvunbatcher", "nvoverlay", "nvhealth", "nvsink"];
+const ELEMENTS: [&str; 8] =
+    ["nvfeed", "nvbatcher", "nvinference", "nvunbatcher", "nvtrack", "nvoverlay", "nvhealth", "nvsink"];
 
 /// What signals are for: introspection has no place for it.
 const SIGNALS: [(&str, &str); 5] = [

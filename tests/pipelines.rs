@@ -104,7 +104,7 @@ fn files_in(folder: &str, suffix: &str) -> Vec<PathBuf> {
 }
 
 fn element_files() -> Vec<PathBuf> {
-    ["nvfeed", "nvbatcher", "nvinference", "nvunbatcher", "nvoverlay", "nvhealth", "nvsink"]
+    ["nvfeed", "nvbatcher", "nvinference", "nvunbatcher", "nvtrack", "nvoverlay", "nvhealth", "nvsink"]
         .map(|element| repository(&format!("src/elements/{element}/mod.rs")))
         .to_vec()
 }

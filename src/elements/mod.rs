@@ -12,6 +12,7 @@ pub mod nvhealth;
 pub mod nvinference;
 pub mod nvoverlay;
 pub mod nvsink;
+pub mod nvtrack;
 pub mod nvunbatcher;
 mod signal;
 mod stats;
@@ -39,6 +40,7 @@ pub(crate) fn register(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     nvbatcher::register(plugin)?;
     nvinference::register(plugin)?;
     nvunbatcher::register(plugin)?;
+    nvtrack::register(plugin)?;
     nvoverlay::register(plugin)?;
     nvhealth::register(plugin)?;
     nvsink::register(plugin)?;

@@ -197,9 +197,9 @@ events! {
     when "frames were not given to the engine; count is frames" {
         reason: String = "reason", "queue-full (pass-through: they travel on without inference) or engine-failed";
     }
-    StageError = "stage-error", Warning, by "nvbatcher, nvfeed, nvinference, nvunbatcher",
+    StageError = "stage-error", Warning, by "nvbatcher, nvfeed, nvinference, nvtrack, nvunbatcher",
     when "frames or events of a feed could not be used; count is occurrences" {
-        stage: String = "stage", "what refused them: source, format, timestamp, decode or downstream";
+        stage: String = "stage", "what refused them: source, format, timestamp, decode, track or downstream";
         detail: String = "detail", "what was expected and what was found";
     }
     BatchTimeout = "batch-timeout", Warning, by "nvinference",
@@ -245,6 +245,10 @@ events! {
         requested: String = "requested", "the property provider";
         provider: String = "provider", "what runs the model";
         detail: String = "detail", "why the other one does not, and what to install";
+    }
+    TrackRejected = "track-rejected", Warning, by "nvtrack",
+    when "detections began no track because there were max-tracks already; count is detections" {
+        max_tracks: u32 = "max-tracks", "the property max-tracks";
     }
     SinkPanic = "sink-panic", Warning, by "nvsink", when "a handler of new-output panicked; count is records" {}
     SinkTimeout = "sink-timeout", Error, by "nvsink",

@@ -38,7 +38,7 @@ pub fn each_object(buffer: &gst::BufferRef, frame: Size, mut visit: impl FnMut(S
     let regions = buffer.iter_meta::<VideoRegionOfInterestMeta>().take(MAX_REGIONS);
     for (place, region) in regions.enumerate() {
         let Some(rect) = detections::rect(&region, frame) else { continue };
-        let label = detections::label(&region);
+        let label = detections::label_of(&region);
         let track = detections::track_id(&region);
         visit(Spot { place, label: &label, rect, track });
     }
@@ -102,22 +102,20 @@ fn attribute(found: &gst::StructureRef) -> Option<AttributeRecord> {
 }
 
 fn embedding(found: &gst::StructureRef) -> Option<EmbeddingRecord> {
+    let model = bounded_text(found.get::<&str>("model").unwrap_or_default(), MAX_LABEL_BYTES);
+    Some(EmbeddingRecord { model, vector: vector(found)?.into(), form: EmbeddingForm::default() })
+}
+
+/// The numbers of an `embedding`; `None` unless all are there and finite.
+pub(super) fn vector(found: &gst::StructureRef) -> Option<Vec<f32>> {
     let data = found.get::<glib::Bytes>("data").ok()?;
-    let dims = found.get::<u32>("dims").ok()? as usize;
+    let dims = usize::try_from(found.get::<u32>("dims").ok()?).ok()?;
     if dims == 0 || dims > MAX_DIMS || data.len() != 4 * dims {
         return None;
     }
-    let values: Vec<f32> = data
-        .chunks_exact(4)
-        .filter_map(|bytes| Some(f32::from_le_bytes(bytes.try_into().ok()?)))
-        .filter(|value| value.is_finite())
-        .collect();
-    let model = bounded_text(found.get::<&str>("model").unwrap_or_default(), MAX_LABEL_BYTES);
-    (values.len() == dims).then(|| EmbeddingRecord {
-        model,
-        vector: values.into(),
-        form: EmbeddingForm::default(),
-    })
+    let (numbers, _) = data.as_chunks::<4>();
+    let vector: Vec<f32> = numbers.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+    vector.iter().all(|value| value.is_finite()).then_some(vector)
 }
 
 #[cfg(test)]

@@ -3,7 +3,8 @@
 //! The type of the region is the label; its rectangle is in whole pixels of the frame. The parameter
 //! structure `detection` carries `label_id` (int), `label` (string), `confidence` (double) and
 //! `x_min y_min x_max y_max` (double, 0..1 of the frame); `landmarks`, if the model has any, carries
-//! `points` (array of double: x, y, x, y … as parts of the frame). A tracker adds `object_id` with `id`.
+//! `points` (array of double: x, y, x, y … as parts of the frame). A tracker adds `object_id`
+//! ([`super::tracks`]).
 //! Parts of the frame stay right when a later element scales the video.
 //!
 //! The type of a region is a `GQuark`: GLib keeps each different text for ever. Labels must therefore come
@@ -14,6 +15,7 @@ use super::text::{roi_type, without_nul};
 use crate::output::{DetectionRecord, MAX_LABEL_BYTES, TrackMark, bounded_text};
 use crate::vision::{Detection, Rect, Size};
 use gst_video::VideoRegionOfInterestMeta;
+use std::borrow::Cow;
 
 /// Most regions read from one frame; far above `max-detections` (300). More are counted as rejected.
 pub const MAX_REGIONS: usize = 4096;
@@ -112,7 +114,7 @@ pub(super) fn attach_one<'a>(
     clippy::cast_sign_loss,
     reason = "the box was clamped into the frame, and a float cast saturates"
 )]
-fn pixels(low: f32, high: f32, limit: u32) -> (u32, u32) {
+pub(super) fn pixels(low: f32, high: f32, limit: u32) -> (u32, u32) {
     let first = (low.floor() as u32).min(limit);
     let end = (high.ceil() as u32).min(limit);
     (first, end.saturating_sub(first))
@@ -142,7 +144,7 @@ fn read_one(region: &gst::MetaRef<'_, VideoRegionOfInterestMeta>, frame: Size) -
         .and_then(|label_id| u32::try_from(label_id).ok());
     let confidence = detection.and_then(|found| number(found, "confidence"));
     let points = region.param("landmarks").map(|points| landmarks(points, frame)).unwrap_or_default();
-    let record = DetectionRecord::new(&label(region), frame, corners(region, frame))?
+    let record = DetectionRecord::new(&label_of(region), frame, corners(region, frame))?
         .with_class(label_id, confidence)?
         .with_landmarks(points)?;
     let (attributes, embeddings) = attributes::read(region);
@@ -156,14 +158,8 @@ fn read_one(region: &gst::MetaRef<'_, VideoRegionOfInterestMeta>, frame: Size) -
     )
 }
 
-/// What the thing is called.
-pub(super) fn label(region: &gst::MetaRef<'_, VideoRegionOfInterestMeta>) -> String {
-    let said = region.param("detection").and_then(|found| found.get::<String>("label").ok());
-    said.unwrap_or_else(|| roi_type(region))
-}
-
 /// Where it is, in pixels of the frame.
-fn corners(region: &gst::MetaRef<'_, VideoRegionOfInterestMeta>, frame: Size) -> [f64; 4] {
+pub(super) fn corners(region: &gst::MetaRef<'_, VideoRegionOfInterestMeta>, frame: Size) -> [f64; 4] {
     let said = region.param("detection").and_then(normalized_corners);
     said.map_or_else(|| pixel_corners(region.rect()), |corners| scaled(corners, frame))
 }
@@ -178,6 +174,12 @@ pub(super) fn rect(region: &gst::MetaRef<'_, VideoRegionOfInterestMeta>, frame: 
 /// Its identity, if a tracker has given it one.
 pub(super) fn track_id(region: &gst::MetaRef<'_, VideoRegionOfInterestMeta>) -> Option<i64> {
     region.param("object_id").and_then(track).map(|track| track.id)
+}
+
+/// Name of the class of a region: what its detection says, else its type.
+pub(super) fn label_of<'a>(region: &'a gst::MetaRef<'_, VideoRegionOfInterestMeta>) -> Cow<'a, str> {
+    let said = region.param("detection").and_then(|found| found.get::<&str>("label").ok());
+    said.map_or_else(|| Cow::Owned(roi_type(region)), Cow::Borrowed)
 }
 
 fn normalized_corners(found: &gst::StructureRef) -> Option<[f64; 4]> {
@@ -209,11 +211,18 @@ fn landmarks(points: &gst::StructureRef, frame: Size) -> Vec<[f64; 2]> {
 
 fn track(object_id: &gst::StructureRef) -> Option<TrackMark> {
     let id = object_id.get::<i32>("id").map(i64::from).or_else(|_| object_id.get::<i64>("id")).ok()?;
-    Some(TrackMark { id, state: object_id.get::<String>("state").ok() })
+    Some(TrackMark {
+        id,
+        state: object_id.get::<String>("state").ok(),
+        age: object_id.get::<u32>("age").ok(),
+        speed: number(object_id, "speed"),
+        direction: number(object_id, "direction"),
+        stationary: object_id.get::<bool>("stationary").ok(),
+    })
 }
 
 /// A number in whichever width its writer chose.
-fn number(structure: &gst::StructureRef, field: &str) -> Option<f64> {
+pub(super) fn number(structure: &gst::StructureRef, field: &str) -> Option<f64> {
     structure.get::<f64>(field).ok().or_else(|| structure.get::<f32>(field).ok().map(f64::from))
 }
 

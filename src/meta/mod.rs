@@ -11,3 +11,4 @@ pub mod objects;
 pub mod relation;
 pub mod stats;
 pub(crate) mod text;
+pub mod tracks;

@@ -55,12 +55,20 @@ pub struct NormalizedBox {
 }
 
 /// What a tracker says about a detection.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct TrackMark {
     /// The identity.
     pub id: i64,
     /// The state of the track, if the tracker says it.
     pub state: Option<String>,
+    /// Frames since it was first seen.
+    pub age: Option<u32>,
+    /// Pixels of the frame a second.
+    pub speed: Option<f64>,
+    /// Degrees, 0 is to the right, 90 down.
+    pub direction: Option<f64>,
+    /// Whether it stands still.
+    pub stationary: Option<bool>,
 }
 
 /// One detection of a record. Made by [`DetectionRecord::new`] only, so its numbers are finite.
@@ -88,6 +96,18 @@ pub struct DetectionRecord {
     /// State of the track, if a tracker said it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub track_state: Option<String>,
+    /// Frames since the track was first seen, if a tracker said it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub track_age: Option<u32>,
+    /// How fast it moves, in pixels of the frame a second, if a tracker said it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub track_speed: Option<f64>,
+    /// Where to, in degrees, 0 to the right and 90 down, if a tracker said it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub track_direction: Option<f64>,
+    /// Whether it stands still, if a tracker said it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub track_stationary: Option<bool>,
     /// What classifiers say about it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub attributes: Vec<AttributeRecord>,
@@ -135,6 +155,10 @@ impl DetectionRecord {
             landmarks: Vec::new(),
             track_id: None,
             track_state: None,
+            track_age: None,
+            track_speed: None,
+            track_direction: None,
+            track_stationary: None,
             attributes: Vec::new(),
             embeddings: Vec::new(),
             id: None,
@@ -178,11 +202,15 @@ impl DetectionRecord {
         self
     }
 
-    /// With what the tracker said, if anything.
+    /// With what the tracker said, if anything; without those of its numbers that are not finite.
     #[must_use]
     pub fn with_track(mut self, track: Option<TrackMark>) -> Self {
-        if let Some(TrackMark { id, state }) = track {
+        if let Some(TrackMark { id, state, age, speed, direction, stationary }) = track {
+            let shown =
+                |value: Option<f64>| value.filter(|value| value.is_finite()).map(|value| rounded(value, 3));
             self.track_id = Some(id);
+            (self.track_age, self.track_stationary) = (age, stationary);
+            (self.track_speed, self.track_direction) = (shown(speed), shown(direction));
             self.track_state = state.map(|state| bounded_text(&state, MAX_LABEL_BYTES));
         }
         self

@@ -71,6 +71,10 @@ fn detection(found: &DetectionRecord) -> SendValue {
     }
     structure.set_if_some("track-id", found.track_id);
     structure.set_if_some("track-state", found.track_state.as_deref().map(text));
+    structure.set_if_some("track-age", found.track_age);
+    structure.set_if_some("track-speed", found.track_speed);
+    structure.set_if_some("track-direction", found.track_direction);
+    structure.set_if_some("track-stationary", found.track_stationary);
     set_list(&mut structure, "attributes", &found.attributes, attribute);
     set_list(&mut structure, "embeddings", &found.embeddings, embedding);
     structure.set_if_some("id", found.id);
@@ -160,6 +164,9 @@ mod tests {
         if let Ok(items) = value.get::<gst::ArrayRef<'_>>() {
             return items.iter().map(|item| json(item)).collect();
         }
+        if let Ok(flag) = value.get::<bool>() {
+            return flag.into();
+        }
         if let Ok(number) = value.get::<f64>() {
             return number.into();
         }
@@ -188,7 +195,14 @@ mod tests {
             .and_then(|found| found.with_class(Some(4), Some(0.5)))
             .and_then(|found| found.with_landmarks([[1.0, 2.0], [3.0, 4.0]]))
             .unwrap()
-            .with_track(Some(TrackMark { id: -1, state: Some("lost".to_owned()) }));
+            .with_track(Some(TrackMark {
+                id: -1,
+                state: Some("lost".to_owned()),
+                age: Some(9),
+                speed: Some(1.5),
+                direction: Some(45.0),
+                stationary: Some(true),
+            }));
         let facts = FrameFacts {
             feed_id: "gate".to_owned(),
             error: Some("e".to_owned()),

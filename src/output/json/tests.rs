@@ -44,7 +44,14 @@ fn detection() -> DetectionRecord {
         .and_then(|found| found.with_class(Some(0), Some(0.912_345_678)))
         .and_then(|found| found.with_landmarks([[1.0, 2.5]]))
         .unwrap()
-        .with_track(Some(TrackMark { id: 5, state: Some("tentative".to_owned()) }))
+        .with_track(Some(TrackMark {
+            id: 5,
+            state: Some("tentative".to_owned()),
+            age: Some(2),
+            speed: Some(12.25),
+            direction: Some(270.0),
+            stationary: Some(false),
+        }))
 }
 
 #[test]
@@ -61,6 +68,7 @@ fn the_fields_and_their_names_are_the_documented_ones() {
             "box": {"x": 64.0, "y": 48.0, "width": 64.0, "height": 48.0},
             "box-normalized": {"x-min": 0.1, "y-min": 0.1, "x-max": 0.2, "y-max": 0.200_001},
             "landmarks": [[1.0, 2.5]], "track-id": 5, "track-state": "tentative",
+            "track-age": 2, "track-speed": 12.25, "track-direction": 270.0, "track-stationary": false,
         }],
         "model": "nanodet", "provider": "cpu",
         "batch": {"id": 7, "size": 4, "slot": 2, "close-reason": "deadline"},
@@ -85,7 +93,9 @@ fn what_is_absent_is_null_and_optional_detection_fields_are_left_out() {
         assert_eq!(value.get(field), Some(&Value::Null), "{field}");
     }
     assert_eq!(value.pointer("/detections/0/confidence"), Some(&Value::Null));
-    for field in ["landmarks", "track-id", "track-state"] {
+    let of_tracks =
+        ["track-id", "track-state", "track-age", "track-speed", "track-direction", "track-stationary"];
+    for field in ["landmarks"].into_iter().chain(of_tracks) {
         assert_eq!(value.pointer(&format!("/detections/0/{field}")), None, "{field}");
     }
 }

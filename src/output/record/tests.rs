@@ -46,6 +46,22 @@ fn numbers_that_are_not_finite_make_no_detection() {
 }
 
 #[test]
+fn of_a_track_only_finite_numbers_are_kept_and_rounded() {
+    let found = DetectionRecord::new("x", FRAME, [0.0, 0.0, 1.0, 1.0]).unwrap();
+    let track = TrackMark {
+        id: 3,
+        age: Some(5),
+        speed: Some(1.234_56),
+        direction: Some(f64::NAN),
+        stationary: Some(true),
+        ..TrackMark::default()
+    };
+    let found = found.with_track(Some(track));
+    assert_eq!((found.track_id, found.track_age, found.track_speed), (Some(3), Some(5), Some(1.235)));
+    assert_eq!((found.track_direction, found.track_stationary), (None, Some(true)));
+}
+
+#[test]
 fn a_long_text_is_cut_at_a_character() {
     assert_eq!(bounded_text("short", 256), "short");
     let cut = bounded_text(&"ä".repeat(1 << 20), 256);
