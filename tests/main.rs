@@ -46,6 +46,8 @@ mod nvoverlay;
 mod nvsink;
 // nvfeed and cameras that die, freeze and come back.
 mod outages;
+// Identities over time, on frames and behind the batcher.
+mod nvtrack;
 // The pipelines and examples that documentation and scripts show.
 mod pipelines;
 // What runs the model, and what takes its place.

@@ -315,6 +315,11 @@ fn script_11_gives_a_record_for_every_frame_of_both_streams() {
 }
 
 #[test]
+fn script_12_gives_a_record_for_every_frame_of_the_clip() {
+    assert_eq!(records_of_script("12-tracks.sh"), BIKES);
+}
+
+#[test]
 fn script_13_draws_a_picture_for_every_second() {
     let folder = tempfile::tempdir().expect("a folder");
     run(Command::new(repository("pipelines/13-overlay.sh")).current_dir(folder.path()));

@@ -22,6 +22,9 @@
 //!   constant velocity, and the best assignment by overlap.
 //! * `bytetrack`: Zhang, Sun, Jiang et al., *ByteTrack: Multi-Object Tracking by Associating Every Detection Box*, ECCV 2022:
 //!   the same in rounds, so that a box of low confidence may go on with a track but begin none.
+//! * Left out of ByteTrack: the product of overlap and confidence (its `fuse_score`), which would make the threshold of
+//!   overlap another one for each detection; and the tenth more confidence that a birth needs there, since `min_hits`
+//!   stands for it. Neither was worth anything in `tests/data/mot`.
 //! * Both filters here are ByteTrack's, whose noise is in heights of the box and so needs no scale (SORT's is in pixels).
 //! * Appearance: the mean of what a track looked like moves by a tenth with each detection, as in Aharon, Orfaig and
 //!   Bobrovsky, *BoT-SORT*, 2022.
@@ -71,8 +74,7 @@ pub struct Params {
     pub max_age: u32,
     /// Detections in a row that confirm a track; 0 and 1 confirm it with the first.
     pub min_hits: u32,
-    /// Least likeness of a detection and the box of its track, 0..1: intersection over union, with `bytetrack` times
-    /// the confidence of the detection.
+    /// Least intersection over union of a detection and the box of its track, 0..1.
     pub iou_threshold: f32,
     /// Least confidence of a detection that begins a track, 0..1; with `iou` and `sort` of any that is looked at.
     pub high_threshold: f32,
@@ -103,8 +105,8 @@ impl Default for Params {
             max_age: 30,
             min_hits: 3,
             iou_threshold: 0.2,
-            high_threshold: 0.5,
-            low_threshold: 0.1,
+            high_threshold: 0.4,
+            low_threshold: 0.3,
             max_tracks: 500,
             appearance_weight: 0.5,
             classes: Classes::Apart,

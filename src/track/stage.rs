@@ -24,8 +24,8 @@ pub(super) enum Worth {
     LastBox,
     /// Overlap with the predicted box.
     PredictedBox,
-    /// The same times the confidence, and appearance.
-    Fused,
+    /// The same, and appearance where both have it.
+    Likeness,
 }
 
 /// How pairs are chosen.
@@ -64,7 +64,7 @@ pub(super) fn stages(params: &Params) -> ([Stage; 3], usize) {
         Algorithm::ByteTrack => {
             let first = Stage {
                 tracks: |track| track.state != State::Tentative,
-                worth: Worth::Fused,
+                worth: Worth::Likeness,
                 choice: Choice::Best,
                 ..all
             };
@@ -145,14 +145,13 @@ fn worth(kind: Worth, params: &Params, track: &Track, seen: &Observation<'_>) ->
     }
     let overlap = match kind {
         Worth::LastBox => track.last_box().iou(&seen.box_in_frame),
-        Worth::PredictedBox | Worth::Fused => track.predicted_box().iou(&seen.box_in_frame),
+        Worth::PredictedBox | Worth::Likeness => track.predicted_box().iou(&seen.box_in_frame),
     };
-    if kind != Worth::Fused || overlap <= 0.0 {
+    if kind != Worth::Likeness || overlap <= 0.0 {
         return overlap;
     }
-    let fused = overlap * seen.confidence.min(1.0);
     match track.looks_like(seen.embedding) {
-        Some(likeness) => fused + params.appearance_weight * (likeness.max(0.0) - fused),
-        None => fused,
+        Some(likeness) => overlap + params.appearance_weight * (likeness.max(0.0) - overlap),
+        None => overlap,
     }
 }

@@ -137,11 +137,11 @@ fn what_was_missing_on_the_last_frame_that_was_looked_at_is_not_shown_on_the_nex
 
 #[test]
 fn a_detection_of_low_confidence_goes_on_with_a_track_and_begins_none() {
-    let low = |x| Observation { confidence: 0.2, ..person(x) };
+    let low = |x| Observation { confidence: 0.35, ..person(x) };
     let mut bench = Bench::new(with(Algorithm::ByteTrack));
     (0..5).for_each(|_| drop(bench.update(&[person(100.0)])));
     assert_eq!(bench.ids(&[low(101.0), low(300.0)]), [1, 0]);
-    let too_low = Observation { confidence: 0.05, ..person(100.0) };
+    let too_low = Observation { confidence: 0.25, ..person(100.0) };
     assert_eq!(bench.ids(&[too_low]), [0]);
     let mut sort = Bench::new(with(Algorithm::Sort));
     (0..5).for_each(|_| drop(sort.update(&[person(100.0)])));

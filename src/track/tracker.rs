@@ -2,14 +2,11 @@
 
 use super::one::Track;
 use super::stage::{Rounds, stages};
-use super::{Algorithm, Counts, MOST_OBSERVATIONS, Mark, Observation, Params, Predicted, State, Step};
+use super::{Counts, MOST_OBSERVATIONS, Mark, Observation, Params, Predicted, State, Step};
 use crate::vision::Rect;
 
 /// Two tracks of one thing overlap by more than this (ByteTrack's `remove_duplicate_stracks`).
 const SAME_THING: f32 = 0.85;
-
-/// How much more sure than `high-threshold` a detection must be to begin a track (ByteTrack's `det_thresh`).
-const MORE_FOR_A_BIRTH: f32 = 0.1;
 
 /// Farthest side of a box that is looked at, in pixels: no frame is that large, and sums of such are exact enough.
 const FARTHEST: f32 = 1e6;
@@ -161,14 +158,10 @@ impl Tracker {
 
     /// New tracks of detections that no track has got, the most confident first.
     fn bear(&mut self, seen: &[Observation<'_>], next_id: &mut dyn FnMut() -> i64) {
-        let least = match self.params.algorithm {
-            Algorithm::ByteTrack => self.params.high_threshold + MORE_FOR_A_BIRTH,
-            Algorithm::Iou | Algorithm::Sort => self.params.high_threshold,
-        };
         for index in 0..self.usable.len() {
             let column = self.usable[index];
             let free = self.rounds.of_seen[column].is_none();
-            if !free || seen[column].confidence < least.min(1.0) {
+            if !free || seen[column].confidence < self.params.high_threshold {
                 continue;
             }
             if !self.make_room() {

@@ -45,13 +45,13 @@ pub struct NvTrack {
     #[property(
         name = "iou-threshold", get, set, type = f64, member = iou_threshold,
         minimum = 0.0, maximum = 1.0, default = DEFAULT_IOU_THRESHOLD,
-        blurb = "Least overlap (intersection over union, with bytetrack times the confidence) of a detection and the box of its track, 0 to 1. 0 is any overlap.",
+        blurb = "Least overlap (intersection over union) of a detection and the box of its track, 0 to 1. 0 is any overlap.",
         mutable_playing
     )]
     #[property(
         name = "high-threshold", get, set, type = f64, member = high_threshold,
         minimum = 0.0, maximum = 1.0, default = DEFAULT_HIGH_THRESHOLD,
-        blurb = "Least confidence of a detection of the first round, 0 to 1; with iou and sort of any detection.",
+        blurb = "Least confidence of a detection that begins a track, 0 to 1; with iou and sort of any in a track.",
         mutable_playing
     )]
     #[property(

@@ -31,7 +31,7 @@ glib::wrapper! {
     /// ## Algorithms
     ///
     /// `bytetrack` pairs detections and predicted boxes in rounds by confidence: give it what the detector is unsure of,
-    /// too (`nvinference score-threshold=0.1`): those go on with a track through an occlusion, and begin none. With
+    /// too (`nvinference score-threshold=0.3`): those go on with a track through an occlusion, and begin none. With
     /// regions that have an `embedding`, likeness counts as well. `sort` pairs once, `iou` without a motion model; both
     /// look at detections of `high-threshold` and above only. `src/track` names the papers.
     ///
@@ -53,7 +53,7 @@ glib::wrapper! {
     /// ## Example
     ///
     /// ```text
-    /// gst-launch-1.0 filesrc location=.cache/clips/bikes.mp4 ! decodebin ! nvinference model=models/nanodet-g-320.onnx score-threshold=0.1 ! nvtrack ! nvsink location=tracks.jsonl
+    /// gst-launch-1.0 filesrc location=.cache/clips/bikes.mp4 ! decodebin ! nvinference model=models/nanodet-g-320.onnx score-threshold=0.3 ! nvtrack ! nvsink location=tracks.jsonl
     /// ```
     ///
     /// Since: 0.1.0

@@ -34,8 +34,8 @@ impl From<Algorithm> for track::Algorithm {
 pub(super) const DEFAULT_MAX_AGE: u32 = 30;
 pub(super) const DEFAULT_MIN_HITS: u32 = 3;
 pub(super) const DEFAULT_IOU_THRESHOLD: f64 = 0.2;
-pub(super) const DEFAULT_HIGH_THRESHOLD: f64 = 0.5;
-pub(super) const DEFAULT_LOW_THRESHOLD: f64 = 0.1;
+pub(super) const DEFAULT_HIGH_THRESHOLD: f64 = 0.4;
+pub(super) const DEFAULT_LOW_THRESHOLD: f64 = 0.3;
 pub(super) const DEFAULT_MAX_TRACKS: u32 = 500;
 pub(super) const DEFAULT_APPEARANCE_WEIGHT: f64 = 0.5;
 
@@ -113,6 +113,6 @@ mod tests {
     #[test]
     fn a_low_threshold_above_the_high_one_is_refused_with_both() {
         let error = Settings { low_threshold: 0.7, ..Settings::default() }.check().unwrap_err();
-        assert!(error.contains("low-threshold=0.7") && error.contains("high-threshold=0.5"), "{error}");
+        assert!(error.contains("low-threshold=0.7") && error.contains("high-threshold=0.4"), "{error}");
     }
 }
