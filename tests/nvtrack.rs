@@ -278,7 +278,7 @@ fn behind_a_batcher_each_feed_has_its_own_tracks_also_where_every_other_frame_is
     let mut trackers = Vec::new();
     for feed in 0..2 {
         rig.add_feed(&painter.caps(), false);
-        let tracker = gst::ElementFactory::make("nvtrack").property("high-threshold", 0.1).build().unwrap();
+        let tracker = gst::ElementFactory::make("nvtrack").build().unwrap();
         rig.pipeline.add(&tracker).unwrap();
         let src = rig.unbatcher.static_pad(&format!("src_{feed}")).unwrap();
         let sink = rig.feeds[feed].sink.static_pad("sink").unwrap();
