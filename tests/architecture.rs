@@ -6,8 +6,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Values only: no GStreamer, no ONNX Runtime, no clock, no thread.
-const PURE: &[&str] =
-    &["src/batch", "src/feed", "src/health", "src/vision", "src/track", "src/output", "src/overlay", "src/time.rs"];
+const PURE: &[&str] = &[
+    "src/batch",
+    "src/feed",
+    "src/health",
+    "src/vision",
+    "src/track",
+    "src/output",
+    "src/overlay",
+    "src/time.rs",
+];
 
 /// What a pure folder must not name. The layers above it are among them: arrows point one way.
 const FORBIDDEN_IN_PURE: &[&str] = &[
