@@ -39,7 +39,8 @@ fn assert_success(output: &Output) -> String {
     text.into_owned()
 }
 
-const SIZE: (usize, usize) = (320, 240);
+/// Pixels in a row of the frame.
+const WIDTH: usize = 320;
 
 /// What upstream's overlay makes of a frame in which an object was found, and the record of that frame.
 struct Drawn {
@@ -51,10 +52,10 @@ impl Drawn {
     fn new(tree: &Path, meta: &str, filters: &str) -> Self {
         let scratch = tempfile::tempdir().expect("a folder");
         let (video, lines) = (scratch.path().join("frame.rgb"), scratch.path().join("records.jsonl"));
-        let (width, height) = SIZE;
+        // One cell of the model is white, the rest of the frame black.
         let description = format!(
-            "videotestsrc num-buffers=1 pattern=ball ! video/x-raw,format=RGB,width={width},height={height} \
-             ! nvinference model={} meta={meta} ! tee name=t \
+            "videotestsrc num-buffers=1 pattern=white ! video/x-raw,format=RGB,width=40,height=40 \
+             ! videobox left=-120 right=-160 top=-80 bottom=-120 ! nvinference model={} meta={meta} ! tee name=t \
              t. ! queue ! {filters} ! videoconvert ! video/x-raw,format=RGB ! filesink location={} \
              t. ! queue ! nvsink overflow=block location={}",
             tiny_model("brightest"),
@@ -76,7 +77,7 @@ impl Drawn {
     fn changed(&self, other: &Self) -> Vec<(usize, usize)> {
         assert_eq!(self.pixels.len(), other.pixels.len());
         let pairs = self.pixels.chunks_exact(3).zip(other.pixels.chunks_exact(3)).enumerate();
-        pairs.filter(|(_, (ours, theirs))| ours != theirs).map(|(at, _)| (at % SIZE.0, at / SIZE.0)).collect()
+        pairs.filter(|(_, (ours, theirs))| ours != theirs).map(|(at, _)| (at % WIDTH, at / WIDTH)).collect()
     }
 }
 
@@ -93,6 +94,7 @@ fn the_overlay_of_upstream_draws_what_was_found() {
         let found = &plain.record["detections"][0]["box"];
         let side = |name: &str| found[name].as_f64().unwrap_or_else(|| panic!("{name}: {}", plain.record));
         let (left, top) = (side("x"), side("y"));
+        assert!((left - 120.0).abs() < 1.0 && (top - 80.0).abs() < 1.0, "{found}");
         let (right, bottom) = (left + side("width"), top + side("height"));
         for (x, y) in changed {
             let (x, y) = (x as f64, y as f64);
