@@ -387,7 +387,7 @@ mod tests {
             }
             paint(&mut data, size, &[component], &[piece]);
             for (at, level) in data.iter().enumerate() {
-                let sample = at.checked_sub(5).filter(|at| at % stride % pixel_stride == 0);
+                let sample = at.checked_sub(5).filter(|at| (at % stride).is_multiple_of(pixel_stride));
                 let inside = sample.is_some_and(|at| {
                     let column = ((at % stride) / pixel_stride) as u32;
                     let row = (at / stride) as u32;
