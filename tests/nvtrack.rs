@@ -272,6 +272,7 @@ fn a_low_threshold_above_the_high_one_is_refused_at_the_start() {
 #[test]
 fn behind_a_batcher_each_feed_has_its_own_tracks_also_where_every_other_frame_is_left_out() {
     use crate::support::frames::Painter;
+    init();
     let painter = Painter::new(gst_video::VideoFormat::Gray8, 640, 480);
     let mut rig = Rig::new();
     rig.batcher.set_property("interval", 1_u32);

@@ -149,7 +149,7 @@ impl BaseTransformImpl for NvTrack {
     fn start(&self) -> Result<(), gst::ErrorMessage> {
         lock(&self.settings)
             .check()
-            .map_err(|error| gst::error_msg!(gst::LibraryError::Settings, ["{error}"]))?;
+            .map_err(|error| gst::error_msg!(gst::LibraryError::Settings, ("{error}")))?;
         *self.following.lock() = Following::default();
         Ok(())
     }
