@@ -9,6 +9,6 @@ RECORDS=${RECORDS:-tracks.jsonl}
 
 # score-threshold: bytetrack goes on with a track by what the detector is unsure of, too.
 exec gst-launch-1.0 \
-  nvbatcher name=b interval=1 ! nvinference model="$MODEL" score-threshold=0.3 ! nvunbatcher name=u \
+  nvbatcher name=b sink_0::interval=1 ! nvinference model="$MODEL" score-threshold=0.3 ! nvunbatcher name=u \
   filesrc location="$CLIP" ! decodebin ! b.sink_0 \
   u.src_0 ! nvtrack ! nvsink location="$RECORDS" overflow=block

@@ -275,10 +275,10 @@ fn behind_a_batcher_each_feed_has_its_own_tracks_also_where_every_other_frame_is
     init();
     let painter = Painter::new(gst_video::VideoFormat::Gray8, 640, 480);
     let mut rig = Rig::new();
-    rig.batcher.set_property("interval", 1_u32);
     let mut trackers = Vec::new();
     for feed in 0..2 {
         rig.add_feed(&painter.caps(), false);
+        rig.feeds[feed].sink_pad.set_property("interval", 1_u32);
         let tracker = gst::ElementFactory::make("nvtrack").build().unwrap();
         rig.pipeline.add(&tracker).unwrap();
         let src = rig.unbatcher.static_pad(&format!("src_{feed}")).unwrap();
