@@ -3,6 +3,7 @@
 //! The objects are grey squares on black frames, each of a level of its own; the models are scripts whose answer tells
 //! how bright the image they were shown is. So an answer says which object it is about.
 
+use crate::support::frames::Painter;
 use crate::support::{PATIENCE, init, launch, run_to_eos, stat};
 use gst::prelude::*;
 use gst_app::{AppSink, AppSrc};
@@ -431,4 +432,49 @@ fn frames_without_objects_go_through_to_the_end() {
     ));
     run_to_eos(&pipeline);
     assert_eq!(shown.load(Ordering::SeqCst), 0);
+}
+
+#[test]
+fn a_detector_a_tracker_and_a_classifier_in_one_pipeline_keep_two_feeds_apart() {
+    let detector = install("objects-chain-detector", ScriptOptions::default(), |_| Action::Detect);
+    let (classifier, shown) = classifier("objects-chain-classifier");
+    let feed = |feed: usize| {
+        format!(
+            "appsrc name=in{feed} ! b.sink_{feed} u.src_{feed} ! nvtrack min-hits=1 ! nvinference operate-on=objects \
+             batch-group=chain object-min-size=1 reinfer-interval=4 max-latency=1000000000 model={} ! \
+             appsink name=out{feed}",
+            classifier.model()
+        )
+    };
+    let rig = Rig::new(
+        &format!(
+            "nvbatcher name=b max-batch-size=2 max-latency=1000000000 ! nvinference score-threshold=0.2 model={} ! \
+             nvunbatcher name=u {} {}",
+            detector.model(),
+            feed(0),
+            feed(1)
+        ),
+        2,
+    );
+    let painter = Painter::new(gst_video::VideoFormat::Gray8, 64, 64);
+    let levels = [120_u8, 240];
+    let mut tracks = [None; 2];
+    for (source, _) in &rig.feeds {
+        source.set_caps(Some(&painter.caps()));
+    }
+    for number in 0..12 {
+        for (feed, level) in levels.into_iter().enumerate() {
+            let mut buffer = painter.paint(9 + 30 * feed as u64, level);
+            buffer.get_mut().expect("one owner").set_pts(number * gst::ClockTime::from_mseconds(33));
+            rig.push(feed, buffer);
+        }
+        for (feed, level) in levels.into_iter().enumerate() {
+            let found = detections::read(&rig.pull(feed), Size::new(64, 64)).detections;
+            assert_eq!(classes(&found), expected(&[Square::new(0, level)]), "feed {feed}, frame {number}");
+            let track = found[0].track_id.expect("an identity");
+            assert_eq!(*tracks[feed].get_or_insert(track), track, "feed {feed}, frame {number}");
+        }
+    }
+    assert_ne!(tracks[0], tracks[1]);
+    assert_eq!(shown.load(Ordering::SeqCst), 2 * 3, "each track on every fourth frame");
 }

@@ -5,8 +5,9 @@
 
 use super::attributes;
 use super::detections::{MAX_REGIONS, corners, label_of, number, pixels};
+use super::relation::{self, Place, Relations};
 use super::text::without_nul;
-use crate::track::{Mark, Predicted};
+use crate::track::{Mark, Predicted, State};
 use crate::vision::{Rect, Size};
 use gst_video::VideoRegionOfInterestMeta;
 use std::borrow::Cow;
@@ -48,12 +49,34 @@ pub fn regions(buffer: &gst::BufferRef, frame: Size, mut each: impl FnMut(Region
     }
 }
 
-/// Writes the marks onto the regions, in the order of [`regions`]. What another tracker has said of a region is replaced.
+/// Writes the marks onto the regions, in the order of [`regions`], and into the relation meta if there is one. What
+/// another tracker has said of a region is replaced.
 pub fn mark(buffer: &mut gst::BufferRef, marks: &[Option<Mark>]) {
+    relate(buffer, marks);
     let regions = buffer.iter_meta_mut::<VideoRegionOfInterestMeta>();
     for (mut region, mark) in regions.zip(marks) {
         if let Some(mark) = mark {
             write(&mut region, mark);
+        }
+    }
+}
+
+/// Adds a track to the object of each region that has one.
+fn relate(buffer: &mut gst::BufferRef, marks: &[Option<Mark>]) {
+    if relation::available().is_err() || Relations::existing(buffer).is_none() {
+        return;
+    }
+    let now = buffer.pts();
+    let regions = buffer.iter_meta::<VideoRegionOfInterestMeta>();
+    let places: Vec<_> = regions
+        .zip(marks)
+        .filter_map(|(region, mark)| Some((Place::of(&region), mark.as_ref()?)))
+        .map(|(place, mark)| (place, u64::try_from(mark.id).unwrap_or_default(), mark.state == State::Lost))
+        .collect();
+    let Some(mut relations) = Relations::existing(buffer) else { return };
+    for (place, id, is_lost) in places {
+        if let Some(object) = relations.object(&place) {
+            relations.add_track(object, &relation::Track { id, first_seen: None, last_seen: now, is_lost });
         }
     }
 }
