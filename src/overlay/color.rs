@@ -31,8 +31,9 @@ impl Rgb {
 /// From `a` at 0 to `b` at 255, rounded.
 pub(super) fn mix(a: u8, b: u8, level: u32) -> u8 {
     let level = level.min(255);
-    let sum = u32::from(a) * (255 - level) + u32::from(b) * level;
-    u8::try_from((sum + 127) / 255).unwrap_or(u8::MAX)
+    let sum = u32::from(a) * (255 - level) + u32::from(b) * level + 127;
+    // A division by 255, exact for sums below 65536.
+    u8::try_from((sum + 1 + (sum >> 8)) >> 8).unwrap_or(u8::MAX)
 }
 
 /// What a colour stands for.
@@ -131,6 +132,14 @@ mod tests {
     fn mixing_ends_at_its_ends() {
         for (a, b) in [(0, 255), (255, 0), (7, 9), (200, 200)] {
             assert_eq!((mix(a, b, 0), mix(a, b, 255)), (a, b));
+        }
+    }
+
+    #[test]
+    fn mixing_rounds_to_the_nearest() {
+        for (a, b, level) in (0..=255_u8).flat_map(|a| (0..=255_u32).map(move |level| (a, 255 - a, level))) {
+            let sum = u32::from(a) * (255 - level) + u32::from(b) * level;
+            assert_eq!(u32::from(mix(a, b, level)), (sum + 127) / 255, "{a} {b} {level}");
         }
     }
 }

@@ -247,12 +247,18 @@ struct Inks {
 
 impl Inks {
     fn apply(self, sample: &mut u8, level: u8) {
-        *sample = mix(self.ground.unwrap_or(*sample), self.ink, level.into());
+        // Most pixels of a mask are at one end.
+        *sample = match (level, self.ground) {
+            (0, ground) => ground.unwrap_or(*sample),
+            (u8::MAX, _) => self.ink,
+            (level, ground) => mix(ground.unwrap_or(*sample), self.ink, level.into()),
+        };
     }
 
     fn apply_to_block(self, sample: &mut u8, Covered { pixels, levels }: Covered, whole: u32) {
         let whole = whole.max(1);
         match self.ground {
+            None if levels == 0 => {}
             None => *sample = mix(*sample, self.ink, levels / whole),
             Some(ground) => {
                 let color = mix(ground, self.ink, levels / pixels.max(1));
