@@ -1,8 +1,10 @@
-//! Benchmark part (j): how long `nvoverlay` takes for a frame, against GStreamer's own blending of the same overlay.
+//! Benchmark part (j): how long `nvtrack` and `nvoverlay` take for a frame, the latter against GStreamer's own blending
+//! of the same overlay.
 //!
-//! `cargo bench --bench overlay`: ten tracked regions with labels, identities and tails move over frames of I420; the
-//! frame is pushed through the element, in this thread. *painted*: in front of somebody who takes any caps;
-//! *attached*: in front of somebody who draws; *gst blend*: `gst_video_overlay_composition_blend` of what was attached.
+//! `cargo bench --bench overlay`: ten regions with labels move over frames of I420; each frame is pushed through the
+//! elements, in this thread. *tracked*: `nvtrack`; *painted*: `nvoverlay` with labels, identities and tails, in front of
+//! somebody who takes any caps; *attached*: in front of somebody who draws; *gst blend*:
+//! `gst_video_overlay_composition_blend` of what was attached.
 //!
 //! Prints a table and leaves it in `target/bench/parts/j.json`. Nothing is asserted: machines differ.
 
@@ -16,8 +18,8 @@ use std::time::{Duration, Instant};
 const SIZES: [(u32, u32); 3] = [(640, 480), (1280, 720), (1920, 1080)];
 const REGIONS: u32 = 10;
 const ROUNDS: u32 = 300;
-/// Milliseconds for a frame of 640x480, with which tracking and overlay together stay below one.
-const PROMISE: f64 = 0.7;
+/// Milliseconds for a frame of 640x480, tracked and painted.
+const PROMISE: f64 = 1.0;
 
 /// A grey frame with regions, each a little further on each frame.
 fn frame(info: &VideoInfo, round: u32) -> gst::Buffer {
@@ -35,15 +37,13 @@ fn frame(info: &VideoInfo, round: u32) -> gst::Buffer {
         let detection = detection.field("x_min", part(rect.0, width)).field("y_min", part(rect.1, height));
         let detection = detection.field("x_max", part(rect.0 + rect.2, width));
         region.add_param(detection.field("y_max", part(rect.1 + rect.3, height)).build());
-        let id = i32::try_from(at + 1).unwrap_or(1);
-        let track = gst::Structure::builder("object_id").field("id", id).field("state", "confirmed");
-        region.add_param(track.build());
     }
+    frame.set_pts(u64::from(round) * gst::ClockTime::from_mseconds(33));
     buffer
 }
 
-fn harness(info: &VideoInfo, draws: bool) -> Result<Harness> {
-    let mut harness = Harness::new("nvoverlay");
+fn harness(element: &str, info: &VideoInfo, draws: bool) -> Result<Harness> {
+    let mut harness = Harness::new(element);
     if draws {
         harness.add_propose_allocation_meta(VideoOverlayCompositionMeta::meta_api(), None);
         harness.set_sink_caps_str("video/x-raw(meta:GstVideoOverlayComposition)");
@@ -66,57 +66,63 @@ fn summary(mut times: Vec<Duration>) -> (f64, f64) {
     (at(0), at(times.len() / 2))
 }
 
-fn measure(info: &VideoInfo) -> Result<[(f64, f64); 3]> {
-    let (mut painting, mut attaching) = (harness(info, false)?, harness(info, true)?);
-    let (mut painted, mut attached, mut blended) = (Vec::new(), Vec::new(), Vec::new());
+fn measure(info: &VideoInfo) -> Result<[(f64, f64); 4]> {
+    let mut tracking = harness("nvtrack", info, false)?;
+    let (mut painting, mut attaching) =
+        (harness("nvoverlay", info, false)?, harness("nvoverlay", info, true)?);
+    let mut times = [const { Vec::new() }; 4];
     for round in 0..ROUNDS {
-        let (one, other) = (frame(info, round), frame(info, round));
-        let (result, time) = timed(|| painting.push_and_pull(one));
+        let (result, tracked) = timed(|| tracking.push_and_pull(frame(info, round)));
+        let one = result.context("no frame")?;
+        let other = one.copy_deep()?;
+        let (result, painted) = timed(|| painting.push_and_pull(one));
         result.context("no frame")?;
-        // Tails are short at first.
-        let counts = round >= ROUNDS / 3;
-        painted.extend(counts.then_some(time));
-        let (result, time) = timed(|| attaching.push_and_pull(other));
+        let (result, attached) = timed(|| attaching.push_and_pull(other));
         let mut result = result.context("no frame")?;
-        attached.extend(counts.then_some(time));
         let overlay =
             result.meta::<VideoOverlayCompositionMeta>().context("nothing attached")?.overlay_owned();
         let frame = result.make_mut();
         let mut frame = gst_video::VideoFrameRef::from_buffer_ref_writable(frame, info)?;
-        let (result, time) = timed(|| overlay.blend(&mut frame));
+        let (result, blended) = timed(|| overlay.blend(&mut frame));
         result?;
-        blended.extend(counts.then_some(time));
+        // Tails are short at first.
+        if round >= ROUNDS / 3 {
+            times.iter_mut().zip([tracked, painted, attached, blended]).for_each(|(all, one)| all.push(one));
+        }
     }
-    Ok([painted, attached, blended].map(summary))
+    Ok(times.map(summary))
 }
 
-const COLUMNS: [&str; 4] = ["size", "painted ms", "attached ms", "gst blend ms"];
+const COLUMNS: [&str; 5] = ["size", "tracked ms", "painted ms", "attached ms", "gst blend ms"];
 
 fn main() -> Result<()> {
     gst::init()?;
     gstnextvision::plugin_register_static()?;
-    println!("(j) nvoverlay: {REGIONS} regions with labels and tails on I420, one core, least (median)");
+    println!(
+        "(j) nvtrack and nvoverlay: {REGIONS} regions with labels and tails on I420, one core, least (median)"
+    );
     println!("{}", COLUMNS.map(|name| format!("{name:>20}")).join(" "));
     let (mut rows, mut checks) = (Vec::new(), Vec::new());
     for (width, height) in SIZES {
         let info =
             VideoInfo::builder(VideoFormat::I420, width, height).fps(gst::Fraction::new(30, 1)).build()?;
         let found = measure(&info)?;
-        let [painted, attached, blended] = found.map(|(least, median)| format!("{least:.3} ({median:.3})"));
-        let row = [format!("{width}x{height}"), painted, attached, blended];
+        let [tracked, painted, attached, blended] =
+            found.map(|(least, median)| format!("{least:.3} ({median:.3})"));
+        let row = [format!("{width}x{height}"), tracked, painted, attached, blended];
         println!("{}", row.each_ref().map(|cell| format!("{cell:>20}")).join(" "));
         if width == 640 {
-            let (least, _) = found[0];
+            let median = found[0].1 + found[1].1;
             checks.push(json!({
-                "name": "640x480, painted", "expected": format!("<= {PROMISE} ms"),
-                "found": format!("{least:.3} ms"), "holds": least <= PROMISE,
+                "name": "640x480, tracked and painted, medians", "expected": format!("<= {PROMISE} ms"),
+                "found": format!("{median:.3} ms"), "holds": median <= PROMISE,
             }));
         }
         rows.push(row);
     }
     let part = json!({
         "part": "j",
-        "title": "Overlay: ten tracked regions with labels and tails, I420, one core",
+        "title": "Tracking and overlay: ten regions with labels and tails, I420, one core",
         "columns": COLUMNS,
         "rows": rows,
         "notes": [format!("least (median) of {} frames, the ways in turn", ROUNDS - ROUNDS / 3)],

@@ -181,6 +181,7 @@ mod tests {
 
     #[test]
     fn what_another_tracker_has_said_is_replaced_and_of_a_copy_the_original_stays() {
+        gst::init().unwrap();
         let other = gst::Structure::builder("object_id").field("id", 99_i32).field("extra", "kept").build();
         let mut buffer = buffer_with(vec![other]);
         let mut copy = buffer.copy();
@@ -204,6 +205,7 @@ mod tests {
 
     #[test]
     fn an_embedding_is_read_and_one_of_another_length_is_not() {
+        gst::init().unwrap();
         let with = |dims: u32, data: &[u8]| {
             let data = glib::Bytes::from(data);
             let embedding =

@@ -305,14 +305,10 @@ mod tests {
         let mut tails = Tails::default();
         for frame in 0_u16..80 {
             tails.begin_frame(10_000);
-            for id in 0..1030 {
-                follow(
-                    &mut tails,
-                    id,
-                    [10.0, 45.0, 80.0, 115.0, 150.0, 115.0, 80.0, 45.0][usize::from(frame % 8)],
-                );
-            }
+            let x = [10.0, 45.0, 80.0, 115.0, 150.0, 115.0, 80.0, 45.0][usize::from(frame % 8)];
+            (0..1000).for_each(|id| follow(&mut tails, id, x));
         }
+        (1000..1100).for_each(|id| follow(&mut tails, id, 10.0));
         assert!(tails.tails.len() <= MAX_TRACKS);
         assert!(tails.tails.values().all(|tail| tail.points.len() <= MAX_POINTS));
         let mut pieces = Vec::new();

@@ -51,8 +51,8 @@ glib::wrapper! {
     /// ## Example
     ///
     /// ```text
-    /// gst-launch-1.0 filesrc location=.cache/clips/carphone_pristine.mp4 ! decodebin !
-    ///   nvinference model=models/nanodet-g-320.onnx ! nvoverlay ! videoconvert ! fakesink
+    /// gst-launch-1.0 filesrc location=.cache/clips/carphone_pristine.mp4 ! decodebin \
+    ///   ! nvinference model=models/nanodet-g-320.onnx ! nvoverlay ! videoconvert ! fakesink
     /// ```
     ///
     /// Since: 0.1.0
