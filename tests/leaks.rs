@@ -47,8 +47,13 @@ fn run_all() {
         "videotestsrc num-buffers=20 ! nvinference batch-group=leaks max-latency=1000000 model={MODEL} ! nvsink"
     );
     let grouped = format!("{member} name=s {member}");
+    // Found, followed, asked about once more, and drawn.
+    let seen = format!(
+        "videotestsrc num-buffers=20 ! nvinference model={MODEL} ! nvtrack min-hits=1 ! nvinference operate-on=objects \
+         object-min-size=1 model={MODEL} ! nvoverlay ! nvsink name=s"
+    );
     let endless = |description: &str| description.replace("num-buffers=20", "");
-    for description in [&batched, &plain, &watched, &grouped] {
+    for description in [&batched, &plain, &watched, &grouped, &seen] {
         play_until(&launch(description), gst::MessageType::Eos);
         play_until(&launch(&description.replace(MODEL, "/nowhere.onnx")), gst::MessageType::Error);
         break_off_in_mid_stream(&launch(&endless(description)));
