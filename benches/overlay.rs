@@ -72,7 +72,8 @@ fn measure(info: &VideoInfo) -> Result<[(f64, f64); 4]> {
         (harness("nvoverlay", info, false)?, harness("nvoverlay", info, true)?);
     let mut times = [const { Vec::new() }; 4];
     for round in 0..ROUNDS {
-        let (result, tracked) = timed(|| tracking.push_and_pull(frame(info, round)));
+        let made = frame(info, round);
+        let (result, tracked) = timed(|| tracking.push_and_pull(made));
         let one = result.context("no frame")?;
         let other = one.copy_deep()?;
         let (result, painted) = timed(|| painting.push_and_pull(one));
