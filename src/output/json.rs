@@ -41,4 +41,6 @@ impl Formatter for OneLine {
 }
 
 #[cfg(test)]
+mod schema_tests;
+#[cfg(test)]
 mod tests;

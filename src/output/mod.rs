@@ -7,6 +7,7 @@
 mod attributes;
 mod backlog;
 mod facts;
+mod inclusion;
 mod json;
 mod loss;
 mod record;
@@ -14,6 +15,7 @@ mod record;
 pub use attributes::{AttributeRecord, EmbeddingForm, EmbeddingRecord};
 pub use backlog::{Backlog, Entry, Overflow, Pushed};
 pub use facts::{FrameFacts, Status, WallTimeSource};
+pub use inclusion::{FrameInclusion, InclusionTracker};
 pub use json::append_line;
 pub use loss::{LossTracker, Lost};
 pub use record::{

@@ -1,6 +1,6 @@
 //! The record of one frame.
 
-use super::{AttributeRecord, EmbeddingRecord, FrameFacts, Lost, Status, WallTimeSource};
+use super::{AttributeRecord, EmbeddingForm, EmbeddingRecord, FrameFacts, Lost, Status, WallTimeSource};
 use crate::health::redact;
 use crate::vision::Size;
 use serde::Serialize;
@@ -195,6 +195,14 @@ impl DetectionRecord {
         self
     }
 
+    /// With its vectors in this form, or without them.
+    pub(super) fn set_embeddings(&mut self, form: Option<EmbeddingForm>) {
+        match form {
+            Some(form) => self.embeddings.iter_mut().for_each(|embedding| embedding.form = form),
+            None => self.embeddings = Vec::new(),
+        }
+    }
+
     /// With its number and that of the detection it was found in.
     #[must_use]
     pub const fn with_ids(mut self, id: Option<i32>, parent_id: Option<i32>) -> Self {
@@ -202,15 +210,16 @@ impl DetectionRecord {
         self
     }
 
-    /// With what the tracker said, if anything; without those of its numbers that are not finite.
+    /// With what the tracker said, if anything; without a speed or a direction that cannot be one.
     #[must_use]
     pub fn with_track(mut self, track: Option<TrackMark>) -> Self {
         if let Some(TrackMark { id, state, age, speed, direction, stationary }) = track {
-            let shown =
-                |value: Option<f64>| value.filter(|value| value.is_finite()).map(|value| rounded(value, 3));
+            let shown = |value: Option<f64>, most: f64| {
+                value.filter(|value| (0.0..=most).contains(value)).map(|value| rounded(value, 3))
+            };
             self.track_id = Some(id);
             (self.track_age, self.track_stationary) = (age, stationary);
-            (self.track_speed, self.track_direction) = (shown(speed), shown(direction));
+            (self.track_speed, self.track_direction) = (shown(speed, f64::MAX), shown(direction, 360.0));
             self.track_state = state.map(|state| bounded_text(&state, MAX_LABEL_BYTES));
         }
         self
@@ -435,6 +444,13 @@ impl Record {
             provenance,
             lost: Lost::default(),
         }
+    }
+
+    /// With the vectors of its detections in this form; `None` takes them off.
+    #[must_use]
+    pub fn with_embeddings(mut self, form: Option<EmbeddingForm>) -> Self {
+        self.detections.iter_mut().for_each(|found| found.set_embeddings(form));
+        self
     }
 }
 

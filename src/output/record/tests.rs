@@ -62,6 +62,19 @@ fn of_a_track_only_finite_numbers_are_kept_and_rounded() {
 }
 
 #[test]
+fn a_speed_below_zero_and_a_direction_off_the_circle_are_none() {
+    let mark = |speed, direction| {
+        let found = DetectionRecord::new("x", FRAME, [0.0, 0.0, 1.0, 1.0]).unwrap();
+        let track = TrackMark { speed: Some(speed), direction: Some(direction), ..TrackMark::default() };
+        let found = found.with_track(Some(track));
+        (found.track_speed, found.track_direction)
+    };
+    assert_eq!(mark(-0.1, -0.1), (None, None));
+    assert_eq!(mark(0.0, 360.5), (Some(0.0), None));
+    assert_eq!(mark(f64::INFINITY, 359.999_9), (None, Some(360.0)));
+}
+
+#[test]
 fn a_long_text_is_cut_at_a_character() {
     assert_eq!(bounded_text("short", 256), "short");
     let cut = bounded_text(&"ä".repeat(1 << 20), 256);
