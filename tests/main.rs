@@ -52,6 +52,8 @@ mod nvtrack;
 mod pipelines;
 // What runs the model, and what takes its place.
 mod providers;
+// What comes out of whole pipelines is what the schema of records says.
+mod records;
 // What is not in the plan: swapped consumers, flushes, lies.
 mod robustness;
 // The shipped detector on real clips.

@@ -6,10 +6,10 @@
 
 use gst::prelude::*;
 use gst_check::Harness;
-use gstnextvision::elements::nvsink::{NvSink, Overflow};
+use gstnextvision::elements::nvsink::{Embeddings, Format, FrameInclusion, NvSink, Overflow};
 use gstnextvision::output::{FrameFacts, Status};
 use gstnextvision::{clock, meta};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::path::Path;
 use std::process::Command;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -515,6 +515,121 @@ fn the_signal_hands_out_the_frame_and_its_record() {
     assert_eq!(seen, (Some(33.mseconds()), Some(33_000_000)));
 }
 
+/// The numbers of the frames that `sink` hands out with all of their pixels, of `count`; the others must be
+/// without any, but have their time and their metas.
+fn with_pixels(sink: NvSink, count: u64) -> Vec<u64> {
+    let (send, received) = channel();
+    sink.set_overflow(Overflow::Block);
+    sink.connect_new_output(move |_, sample, record| {
+        let buffer = sample.buffer().unwrap();
+        let seq = record.get::<u64>("seq").unwrap();
+        assert_eq!(buffer.pts(), Some(seq * 33.mseconds()));
+        assert_eq!(buffer.duration(), Some(33.mseconds()));
+        assert_eq!(meta::frame::with_facts(buffer, |facts| facts.seq), Some(seq));
+        assert_eq!(buffer.iter_meta::<gst_video::VideoRegionOfInterestMeta>().count(), 1);
+        assert!(sample.caps().is_some() && sample.segment().is_some());
+        send.send((seq, buffer.size(), buffer.n_memory())).unwrap();
+    });
+    let mut bench = Bench::start(sink);
+    for seq in 0..count {
+        let mut buffer = frame(seq);
+        let writable = buffer.get_mut().unwrap();
+        writable.set_duration(33.mseconds());
+        gst_video::VideoRegionOfInterestMeta::add(writable, "person", (1, 2, 3, 4));
+        bench.harness.push(buffer).unwrap();
+    }
+    bench.eos();
+    assert_eq!((bench.stat("delivered"), bench.stat("panics")), (count, 0));
+    let seen: Vec<_> = received.try_iter().collect();
+    assert_eq!(seen.len() as u64, count, "every record is handed out");
+    assert!(
+        seen.iter().all(|(_, size, memories)| (*size, *memories) == (64 * 32, 1) || *size + *memories == 0)
+    );
+    seen.into_iter().filter_map(|(seq, size, _)| (size > 0).then_some(seq)).collect()
+}
+
+#[test]
+fn frame_inclusion_says_which_frames_have_their_pixels() {
+    let sink = |inclusion| {
+        let sink = new_sink();
+        sink.set_frame_inclusion(inclusion);
+        sink
+    };
+    assert_eq!(with_pixels(new_sink(), 4), [0, 1, 2, 3]);
+    assert_eq!(with_pixels(sink(FrameInclusion::Never), 4), [0; 0]);
+    let sampled = sink(FrameInclusion::Sampled);
+    sampled.set_sample_interval(6);
+    assert_eq!(with_pixels(sampled, 30), [5, 11, 17, 23, 29]);
+    // 33 ms from frame to frame.
+    let target = sink(FrameInclusion::TargetFps);
+    target.set_target_fps(5.0);
+    assert_eq!(with_pixels(target, 30), [0, 6, 12, 18, 24]);
+}
+
+#[test]
+fn frames_are_sampled_the_same_whether_or_not_someone_listened_before() {
+    let sink = new_sink();
+    sink.set_frame_inclusion(FrameInclusion::Sampled);
+    sink.set_sample_interval(4);
+    let mut bench = Bench::start(sink);
+    bench.push(0..3);
+    let (send, received) = channel();
+    bench.sink.connect_new_output(move |_, sample, _| {
+        send.send(sample.buffer().unwrap().size() > 0).unwrap();
+    });
+    bench.push(3..5);
+    bench.eos();
+    assert_eq!(received.try_iter().collect::<Vec<_>>(), [true, false]);
+}
+
+#[test]
+fn without_a_format_no_file_is_made_and_records_are_handed_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, location) = file_in(&folder);
+    let sink = new_sink();
+    sink.set_location(location);
+    sink.set_format(Format::None);
+    let (send, received) = channel();
+    sink.connect_new_output(move |_, _, record| send.send(record.get::<u64>("seq").unwrap()).unwrap());
+    let mut bench = Bench::start(sink);
+    bench.push(0..2);
+    bench.eos();
+    assert_eq!(received.try_iter().collect::<Vec<_>>(), [0, 1]);
+    let pulled = bench.sink.emit_by_name::<Option<gst::Structure>>("pull-output", &[&0_u64]);
+    assert_eq!(pulled.unwrap().get("seq"), Ok(0_u64));
+    assert_eq!((bench.stat("delivered"), bench.stat("written")), (2, 0));
+    assert!(!path.exists());
+    // Asked for again, the file is there from the next start.
+    bench.sink.set_state(gst::State::Ready).unwrap();
+    bench.sink.set_format(Format::Json);
+    bench.sink.set_state(gst::State::Paused).unwrap();
+    assert!(path.exists());
+}
+
+#[test]
+fn vectors_stand_in_the_record_only_if_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, location) = file_in(&folder);
+    let sink = new_sink();
+    sink.set_location(location);
+    let mut bench = Bench::start(sink);
+    for (seq, form) in [Embeddings::None, Embeddings::Base64, Embeddings::List].into_iter().enumerate() {
+        bench.sink.set_embeddings(form);
+        let mut buffer = frame(seq as u64);
+        let writable = buffer.get_mut().unwrap();
+        gst_video::VideoRegionOfInterestMeta::add(writable, "person", (1, 2, 3, 4));
+        assert!(meta::attributes::embed(writable, 0, "reid", &[1.0, -0.5]));
+        bench.harness.push(buffer).unwrap();
+    }
+    bench.eos();
+    let lines = lines(&path);
+    let found = |line: usize| lines[line].pointer("/detections/0/embeddings").cloned();
+    assert_eq!(lines[0].pointer("/detections/0/label"), Some(&json!("person")));
+    assert_eq!(found(0), None);
+    assert_eq!(found(1), Some(json!([{"model": "reid", "dims": 2, "base64": "AACAPwAAAL8="}])));
+    assert_eq!(found(2), Some(json!([{"model": "reid", "dims": 2, "values": [1.0, -0.5]}])));
+}
+
 #[test]
 fn a_panicking_handler_is_counted_and_the_records_go_on() {
     let folder = tempfile::tempdir().unwrap();
@@ -653,7 +768,20 @@ fn properties_start_at_their_defaults() {
         assert!(pspec.blurb().is_some_and(|blurb| blurb.ends_with('.')), "{}", pspec.name());
     }
     names.sort_unstable();
-    assert_eq!(names, ["location", "overflow", "queue-capacity", "shutdown-timeout", "stats", "sync"]);
+    let expected = [
+        "embeddings",
+        "format",
+        "frame-inclusion",
+        "location",
+        "overflow",
+        "queue-capacity",
+        "sample-interval",
+        "shutdown-timeout",
+        "stats",
+        "sync",
+        "target-fps",
+    ];
+    assert_eq!(names, expected);
 }
 
 #[test]

@@ -2,20 +2,22 @@
 
 #![expect(missing_docs, reason = "the derive makes accessors without documentation; the blurbs say it")]
 
-use super::exchange::{Drained, Exchange};
+use super::exchange::Exchange;
 use super::intake::Intake;
 use super::lines::Lines;
-use super::settings::{DEFAULT_QUEUE_CAPACITY, DEFAULT_SHUTDOWN_TIMEOUT, Overflow, Settings};
-use super::worker::Worker;
+use super::settings::{
+    DEFAULT_QUEUE_CAPACITY, DEFAULT_SAMPLE_INTERVAL, DEFAULT_SHUTDOWN_TIMEOUT, DEFAULT_TARGET_FPS,
+    Embeddings, Format, FrameInclusion, MAX_TARGET_FPS, Overflow, Settings,
+};
+use crate::elements;
 use crate::elements::message::HealthReporter;
 use crate::elements::stats::Stats;
-use crate::elements::{self, lock};
 use glib::subclass::{Signal, SignalId};
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 use parking_lot::Mutex as ShortMutex;
 use std::sync::{Arc, LazyLock, Mutex, OnceLock};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// Name of the signal that hands out a sample and its record.
@@ -37,7 +39,7 @@ pub(super) fn new_output_wanted(sink: &super::NvSink) -> bool {
 /// The file and what was asked for when it was opened.
 pub(super) struct OpenFile {
     pub(super) location: Option<String>,
-    lines: Option<Arc<ShortMutex<Lines>>>,
+    pub(super) lines: Option<Arc<ShortMutex<Lines>>>,
 }
 
 /// Locks are never held together.
@@ -85,7 +87,59 @@ pub struct NvSink {
         mutable_ready,
         builder(Overflow::default())
     )]
-    settings: Mutex<Settings>,
+    #[property(
+        name = "format",
+        get,
+        set,
+        type = Format,
+        member = format,
+        blurb = "What is written to location; none makes no line and opens no file, while new-output and pull-output go on.",
+        mutable_ready,
+        builder(Format::default())
+    )]
+    #[property(
+        name = "frame-inclusion",
+        get,
+        set,
+        type = FrameInclusion,
+        member = frame_inclusion,
+        blurb = "Which frames new-output hands out with their pixels; the others come as buffers with times and metas but no memory.",
+        mutable_playing,
+        builder(FrameInclusion::default())
+    )]
+    #[property(
+        name = "sample-interval",
+        get,
+        set,
+        type = u32,
+        member = sample_interval,
+        default = DEFAULT_SAMPLE_INTERVAL,
+        blurb = "With frame-inclusion=sampled, every frame of a feed whose number is a multiple of this has its pixels; in frames, 0 is never, 1 always.",
+        mutable_playing
+    )]
+    #[property(
+        name = "target-fps",
+        get,
+        set,
+        type = f64,
+        member = target_fps,
+        minimum = 0.0,
+        maximum = MAX_TARGET_FPS,
+        default = DEFAULT_TARGET_FPS,
+        blurb = "With frame-inclusion=target-fps, how many frames a second of each feed have their pixels, by running time; 0 is never, at or above the rate of the feed is always.",
+        mutable_playing
+    )]
+    #[property(
+        name = "embeddings",
+        get,
+        set,
+        type = Embeddings,
+        member = embeddings,
+        blurb = "Whether the vectors on objects stand in records, and in which form; none leaves them out.",
+        mutable_playing,
+        builder(Embeddings::default())
+    )]
+    pub(super) settings: Mutex<Settings>,
     #[property(
         name = "stats",
         get = Self::stats,
@@ -93,7 +147,7 @@ pub struct NvSink {
         blurb = "Counters since the change from NULL to READY: records received, delivered, written, dropped and discarded, the queue's level, and faults."
     )]
     pub(super) file: ShortMutex<Option<OpenFile>>,
-    worker: ShortMutex<Option<JoinHandle<()>>>,
+    pub(super) worker: ShortMutex<Option<JoinHandle<()>>>,
     pub(super) exchange: Arc<Exchange>,
     pub(super) health: HealthReporter,
     #[property(
@@ -242,7 +296,7 @@ impl NvSink {
     fn connect_appsink(&self) {
         let sink = self.obj().downgrade();
         let exchange = Arc::clone(&self.exchange);
-        let mut intake = Intake { exchange, sink: sink.clone(), format: None, next_seq: 0 };
+        let mut intake = Intake::new(exchange, sink.clone());
         let callbacks = gst_app::AppSinkCallbacks::builder()
             .new_sample(move |appsink| intake.new_sample(appsink))
             .eos(move |_| {
@@ -275,89 +329,12 @@ impl NvSink {
     }
 }
 
-/// Starting and stopping.
+/// Properties and signals.
 impl NvSink {
-    pub(super) fn settings(&self) -> Settings {
-        lock(&self.settings).clone()
-    }
-
     fn stats(&self) -> Stats {
         self.exchange.stats(self.settings().queue_capacity).into()
     }
 
-    fn open_file(&self) -> Result<(), gst::StateChangeError> {
-        let location = self.settings().location.filter(|location| !location.is_empty());
-        let lines = location.as_deref().map(Lines::open).transpose().map_err(|error| {
-            let text = self.location_error(location.as_deref().unwrap_or_default(), &error);
-            gst::element_imp_error!(self, gst::ResourceError::OpenWrite, ("{text}"));
-            gst::StateChangeError
-        })?;
-        let lines = lines.map(|lines| Arc::new(ShortMutex::new(lines)));
-        *self.file.lock() = Some(OpenFile { location, lines });
-        Ok(())
-    }
-
-    fn start(&self) -> Result<(), gst::StateChangeError> {
-        let settings = self.settings();
-        let asked = settings.location.as_deref().filter(|location| !location.is_empty());
-        let current = self.file.lock().as_ref().is_some_and(|file| file.location.as_deref() == asked);
-        if !current {
-            self.open_file()?;
-        }
-        let capacity = usize::try_from(settings.queue_capacity).unwrap_or(usize::MAX);
-        let lines = self.file.lock().as_ref().and_then(|file| file.lines.clone());
-        let worker = Worker {
-            generation: self.exchange.start(capacity, settings.overflow.into(), lines.is_some()),
-            exchange: Arc::clone(&self.exchange),
-            lines,
-            sink: self.obj().downgrade(),
-        };
-        let handle = worker.spawn(&self.obj().name()).map_err(|error| {
-            self.exchange.abandon();
-            gst::element_imp_error!(
-                self,
-                gst::ResourceError::Failed,
-                ("{}: cannot start a thread: {error}", self.obj().name())
-            );
-            gst::StateChangeError
-        })?;
-        *self.worker.lock() = Some(handle);
-        Ok(())
-    }
-
-    /// Lets the worker deliver what is queued and ends it. A worker that does not end in time, because a
-    /// handler or the disk holds it, is left to itself.
-    fn stop(&self) {
-        let Some(handle) = self.worker.lock().take() else { return };
-        if handle.thread().id() == thread::current().id() {
-            // A handler stops the sink: it cannot wait for itself.
-            self.exchange.abandon();
-        } else {
-            match self.exchange.close(self.settings().shutdown_timeout()) {
-                Ok(()) => drop(handle.join()),
-                Err(event) => self.report(event),
-            }
-        }
-        self.report_rest();
-    }
-
-    fn end_of_stream(&self) {
-        match self.exchange.drain(self.settings().shutdown_timeout()) {
-            Drained::Interrupted => return,
-            Drained::Done => {}
-            Drained::TimedOut(event) => self.report(event),
-        }
-        self.exchange.end_stream();
-        self.report_rest();
-    }
-
-    fn report_rest(&self) {
-        self.exchange.unreported().into_iter().for_each(|event| self.report(event));
-    }
-}
-
-/// Properties and signals.
-impl NvSink {
     fn sync(&self) -> bool {
         self.appsink.property("sync")
     }

@@ -6,7 +6,7 @@ use super::imp;
 use crate::clock;
 use crate::elements::video;
 use crate::meta::{detections, frame};
-use crate::output::{FrameFacts, FrameTime, Record, WallTimeSource};
+use crate::output::{FrameFacts, FrameTime, InclusionTracker, Record, WallTimeSource};
 use crate::vision::Size;
 use glib::subclass::prelude::*;
 use gst::prelude::*;
@@ -14,15 +14,20 @@ use gst_base::prelude::*;
 use std::sync::Arc;
 
 pub(super) struct Intake {
-    pub(super) exchange: Arc<Exchange>,
-    pub(super) sink: glib::WeakRef<NvSink>,
+    exchange: Arc<Exchange>,
+    sink: glib::WeakRef<NvSink>,
     /// Caps of the latest sample and what they say, so that they are parsed once.
-    pub(super) format: Option<(gst::Caps, Size)>,
+    format: Option<(gst::Caps, Size)>,
     /// Number of the next frame without `nv-frame`.
-    pub(super) next_seq: u64,
+    next_seq: u64,
+    inclusion: InclusionTracker,
 }
 
 impl Intake {
+    pub(super) fn new(exchange: Arc<Exchange>, sink: glib::WeakRef<NvSink>) -> Self {
+        Self { exchange, sink, format: None, next_seq: 0, inclusion: InclusionTracker::default() }
+    }
+
     /// Takes the sample that the appsink has just announced.
     pub(super) fn new_sample(
         &mut self,
@@ -34,8 +39,13 @@ impl Intake {
         let buffers = sample.buffer().into_iter();
         // Lists come only if the application sets `appsink::buffer-list`.
         for buffer in buffers.chain(sample.buffer_list().into_iter().flat_map(gst::BufferListRef::iter)) {
-            let record = self.record(&sink, &sample, buffer, frame);
-            let attachment = imp::new_output_wanted(&sink).then(|| sample.clone());
+            let content = sink.imp().content();
+            let record = self.record(&sink, &sample, buffer, frame).with_embeddings(content.embeddings);
+            // A frame without a time has come just now.
+            let time = record.running_time.unwrap_or_else(|| clock::now().as_nanos());
+            // Told of each frame, so that it counts the same whoever listens.
+            let with_pixels = self.inclusion.includes(content.frames, record.feed, time);
+            let attachment = imp::new_output_wanted(&sink).then(|| attachment(&sample, buffer, with_pixels));
             self.offer(&sink, appsink, Box::new(Entry { record, attachment }))?;
         }
         Ok(gst::FlowSuccess::Ok)
@@ -128,4 +138,19 @@ impl Intake {
         self.format = Some((caps, size));
         size
     }
+}
+
+/// What the signal hands out: the sample, or the same without its pixels.
+fn attachment(sample: &gst::Sample, buffer: &gst::BufferRef, with_pixels: bool) -> gst::Sample {
+    let mut sample = sample.clone();
+    if !with_pixels {
+        let copied =
+            gst::BufferCopyFlags::FLAGS | gst::BufferCopyFlags::TIMESTAMPS | gst::BufferCopyFlags::META;
+        // Nothing is left to fail without memory to copy; an empty buffer says the same as no pixels.
+        let stripped = buffer.copy_region(copied, ..).unwrap_or_default();
+        let writable = sample.make_mut();
+        writable.set_buffer_list(None);
+        writable.set_buffer(Some(&stripped));
+    }
+    sample
 }

@@ -3,6 +3,8 @@
 //! | file | job |
 //! |---|---|
 //! | `imp.rs` | the element: properties, signals, pads, state changes |
+//! | `lifecycle.rs` | starting and stopping |
+//! | `settings.rs` | what the user can set |
 //! | `intake.rs` | streaming thread: a sample becomes a record |
 //! | `exchange.rs` | what the threads share: queue, pull queue, counters, waiting |
 //! | `worker.rs` | worker thread: writes the line, calls the signal |
@@ -14,13 +16,14 @@ mod counters;
 mod exchange;
 mod imp;
 mod intake;
+mod lifecycle;
 mod lines;
 mod report;
 mod settings;
 mod structure;
 mod worker;
 
-pub use settings::Overflow;
+pub use settings::{Embeddings, Format, FrameInclusion, Overflow};
 
 use glib::prelude::*;
 use glib::subclass::prelude::*;
@@ -38,7 +41,10 @@ glib::wrapper! {
     /// * with the frame through the signal `new-output`,
     /// * through the action signal `pull-output`.
     ///
-    /// The frame itself is kept for `new-output` only, while a handler is connected.
+    /// The frame itself is kept for `new-output` only, while a handler is connected. With its pixels, that is, as
+    /// `frame-inclusion` says: the other frames are handed out as buffers that have times and metas but no memory,
+    /// and go back to their pool at once. Vectors that models gave for objects stand in the record if `embeddings`
+    /// says so.
     ///
     /// ## Threads and losses
     ///
