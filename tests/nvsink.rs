@@ -525,7 +525,7 @@ fn with_pixels(sink: NvSink, count: u64) -> Vec<u64> {
         let seq = record.get::<u64>("seq").unwrap();
         assert_eq!(buffer.pts(), Some(seq * 33.mseconds()));
         assert_eq!(buffer.duration(), Some(33.mseconds()));
-        assert_eq!(meta::frame::with_facts(buffer, |facts| facts.seq), Some(seq));
+        assert_eq!(meta::frame::read(buffer).map(|facts| facts.seq), Some(seq));
         assert_eq!(buffer.iter_meta::<gst_video::VideoRegionOfInterestMeta>().count(), 1);
         assert!(sample.caps().is_some() && sample.segment().is_some());
         send.send((seq, buffer.size(), buffer.n_memory())).unwrap();

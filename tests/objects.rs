@@ -7,7 +7,7 @@ use crate::support::frames::Painter;
 use crate::support::{PATIENCE, init, launch, run_to_eos, stat};
 use gst::prelude::*;
 use gst_app::{AppSink, AppSrc};
-use gstnextvision::infer::script::{Action, Gives, Script, ScriptOptions, install};
+use gstnextvision::infer::script::{Action, Gate, Gives, Script, ScriptOptions, install};
 use gstnextvision::meta::detections::{self, Found};
 use gstnextvision::meta::frame;
 use gstnextvision::output::{DetectionRecord, FrameFacts, Status};
@@ -308,14 +308,24 @@ fn what_a_detector_finds_in_an_object_is_a_region_inside_it_that_names_it() {
     let found = rig.found(0);
     let (parents, children) = found.split_at(2);
     assert_eq!(children.len(), 2, "{found:?}");
-    for ((child, parent), square) in children.iter().zip(parents).zip(&squares) {
-        assert_eq!((child.label.as_str(), child.parent_id), ("bright", parent.id), "{child:?}");
-        assert!(parent.id.is_some());
+    assert!(parents.iter().all(|one| one.parent.is_none()));
+    for ((child, parent), square) in children.iter().zip(0..).zip(&squares) {
+        assert_eq!((child.label.as_str(), child.parent), ("bright", Some(parent)), "{child:?}");
         let (inside, outside) = (child.box_in_frame, square.rect());
         assert!(inside.x >= f64::from(outside.x_min) && inside.y >= f64::from(outside.y_min), "{child:?}");
         assert!(inside.x + inside.width <= f64::from(outside.x_max), "{child:?}");
         assert!(inside.y + inside.height <= f64::from(outside.y_max), "{child:?}");
     }
+}
+
+/// What a first model has made of the frames, each in its turn.
+fn of_status(number: u64) -> FrameFacts {
+    let (status, error) = match number % 4 {
+        2 => (Status::Skipped, None),
+        3 => (Status::Failed, Some("no memory".to_owned())),
+        _ => (Status::Inferred, None),
+    };
+    FrameFacts { status, error, ..FrameFacts::default() }
 }
 
 #[test]
@@ -333,22 +343,23 @@ fn two_pipelines_of_a_group_share_runs_about_their_objects_and_what_is_known_of_
         let of = |feed: u64| squares(4, number, feed);
         for (feed, rig) in (0..).zip(&rigs) {
             let mut buffer = paint(&of(feed), number);
-            let facts = FrameFacts {
-                feed_id: format!("gate-{feed}"),
-                seq: 1000 + number,
-                status: Status::Inferred,
-                ..FrameFacts::default()
-            };
+            let facts =
+                FrameFacts { feed_id: format!("gate-{feed}"), seq: 1000 + number, ..of_status(number) };
             frame::write(buffer.get_mut().expect("one owner"), &facts);
             rig.push(0, buffer);
         }
         for (feed, rig) in (0..).zip(&rigs) {
             let buffer = rig.pull(0);
             let found = detections::read(&buffer, FRAME).detections;
-            assert_eq!(classes(&found), expected(&of(feed)), "member {feed}, frame {number}");
+            let wanted = match of_status(number).status {
+                Status::Inferred => expected(&of(feed)),
+                _ => vec![None; 4],
+            };
+            assert_eq!(classes(&found), wanted, "member {feed}, frame {number}");
             let facts = frame::read(&buffer).expect("what the first model has made of it");
-            let expected = (format!("gate-{feed}"), 1000 + number, Status::Inferred);
-            assert_eq!((facts.feed_id, facts.seq, facts.status), expected);
+            let expected =
+                FrameFacts { feed_id: format!("gate-{feed}"), seq: 1000 + number, ..of_status(number) };
+            assert_eq!(facts, expected);
         }
     }
     let members: u64 =
@@ -412,8 +423,10 @@ fn regions_that_make_no_sense_are_passed_over() {
 #[test]
 fn thousands_of_objects_on_a_frame_are_all_answered() {
     let (script, shown) = classifier("objects-thousands");
-    let rig =
-        Rig::plain(&format!("nvinference operate-on=objects max-batch-size=256 model={}", script.model()));
+    let rig = Rig::plain(&format!(
+        "nvinference operate-on=objects max-batch-size=256 max-detections=4096 model={}",
+        script.model()
+    ));
     let squares: Vec<_> =
         (0..3000).map(|at| Square { track: Some(at), ..Square::new(at as u32 % 18, 77) }).collect();
     rig.push(0, paint(&squares, 0));
@@ -477,4 +490,78 @@ fn a_detector_a_tracker_and_a_classifier_in_one_pipeline_keep_two_feeds_apart() 
     }
     assert_ne!(tracks[0], tracks[1]);
     assert_eq!(shown.load(Ordering::SeqCst), 2 * 3, "each track on every fourth frame");
+}
+
+#[test]
+fn a_batcher_behind_a_model_names_the_feed_and_leaves_what_the_model_said() {
+    let script = install("objects-before", ScriptOptions::default(), |call| match call.number {
+        1 => Action::Error("as told".to_owned()),
+        _ => Action::Detect,
+    });
+    let description = format!(
+        "appsrc name=in0 ! nvinference name=first model={} ! b.sink_0 nvbatcher name=b sink_0::feed-id=door ! \
+         nvunbatcher name=u u.src_0 ! appsink name=out0",
+        script.model()
+    );
+    let rig = Rig::new(&description, 1);
+    for number in 0..3 {
+        rig.push(0, paint(&[Square::new(0, 200)], number));
+        let facts = frame::read(&rig.pull(0)).expect("facts");
+        assert_eq!((facts.feed_id.as_str(), facts.seq, facts.batch_size), ("door", number, 1));
+        assert_eq!(facts.model, "objects-before");
+        let failed = number == 1;
+        assert_eq!((facts.status == Status::Failed, facts.error.is_some()), (failed, failed), "{facts:?}");
+    }
+}
+
+#[test]
+fn on_error_of_a_second_model_drops_no_frame_whichever_model_failed() {
+    let failing = |name: &str, gives: Gives| {
+        let options = ScriptOptions { cells: 2, gives, ..ScriptOptions::default() };
+        install(name, options, |_| Action::Error("as told".to_owned()))
+    };
+    let (first, second) =
+        (failing("objects-first", Gives::Boxes), failing("objects-second", Gives::Classes(4)));
+    for model in [first.model(), second.model()] {
+        let description = format!(
+            "appsrc name=in0 ! b.sink_0 nvbatcher name=b ! nvinference model={} ! \
+             nvinference operate-on=objects on-error=drop model={model} decoder=auto ! nvunbatcher name=u u.src_0 ! \
+             appsink name=out0",
+            first.model()
+        );
+        let rig = Rig::new(&description, 1);
+        for number in 0..3 {
+            rig.push(0, paint(&[Square::new(0, 200)], number));
+            assert_eq!(frame::read(&rig.pull(0)).expect("facts").status, Status::Failed);
+        }
+    }
+}
+
+#[test]
+fn an_engine_that_does_not_answer_is_not_waited_for_once_for_each_run() {
+    let gate = Gate::new();
+    let parked = gate.clone();
+    let options = ScriptOptions { cells: 2, gives: Gives::Classes(4), ..ScriptOptions::default() };
+    let script = install("objects-wedged", options, move |_| Action::Park(parked.clone()));
+    let rig = Rig::plain(&format!(
+        "nvinference operate-on=objects max-batch-size=1 response-timeout=200000000 model={}",
+        script.model()
+    ));
+    let squares: Vec<_> = (0..200).map(|at| Square::new(at % 18, 77)).collect();
+    rig.push(0, paint(&squares, 0));
+    let found = rig.found(0);
+    assert_eq!(found.len(), 200);
+    assert!(script.calls() <= 3, "{} runs were begun for one frame", script.calls());
+    gate.open();
+}
+
+#[test]
+fn of_too_many_objects_the_first_are_asked_about_and_the_rest_counted() {
+    let (script, shown) = classifier("objects-most");
+    let element = format!("nvinference name=i operate-on=objects max-detections=5 model={}", script.model());
+    let rig = Rig::plain(&element);
+    rig.push(0, paint(&squares(8, 0, 0), 0));
+    let answered = classes(&rig.found(0)).iter().filter(|class| class.is_some()).count();
+    assert_eq!((answered, shown.load(Ordering::SeqCst)), (5, 5));
+    assert_eq!(stat(&rig.by_name("i"), "objects-left-out"), 3);
 }

@@ -72,7 +72,7 @@ fn the_records_of_frames_that_nothing_has_touched_or_that_failed_are_valid() {
     let sink = format!("nvsink overflow=block location={}", path.display());
     run_to_eos(&launch(&format!("videotestsrc num-buffers=3 ! {sink}")));
     assert_eq!(valid_records(&path).len(), 3);
-    let script = install("records-failing", ScriptOptions::default(), |_| Action::Fail);
+    let script = install("records-failing", ScriptOptions::default(), |_| Action::Error("as told".to_owned()));
     let failing = format!("nvinference model={}", script.model());
     run_to_eos(&launch(&format!("videotestsrc num-buffers=3 ! {failing} ! {sink}")));
     let records = valid_records(&path);

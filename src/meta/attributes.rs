@@ -5,6 +5,9 @@
 //! * `classification`: `label_id` (int), `label` (string), `confidence` (double), `model` (string);
 //! * `embedding`: `model` (string), `dims` (uint), `data` (`GBytes`: f32, little-endian, length 1).
 //!
+//! What a second model has found *in* an object is a region of its own, with the parameter structure `parent`: `region`
+//! (uint), the number of the object's region.
+//!
 //! A region is named by its number among the regions of its buffer, which stays the same as long as nobody takes one
 //! off: copies have them in the same order.
 
@@ -82,6 +85,22 @@ pub fn embed(buffer: &mut gst::BufferRef, place: usize, model: &str, vector: &[f
             .build(),
     );
     true
+}
+
+/// Writes on the regions from number `first` on that they were found in the one at `place`.
+pub(super) fn adopt(buffer: &mut gst::BufferRef, place: usize, first: usize) {
+    let Ok(region) = u32::try_from(place) else { return };
+    let id = buffer.iter_meta::<VideoRegionOfInterestMeta>().nth(place).map_or(0, |parent| parent.id());
+    for mut child in buffer.iter_meta_mut::<VideoRegionOfInterestMeta>().skip(first) {
+        child.add_param(gst::Structure::builder("parent").field("region", region).build());
+        // For those who go by it. 0 is also that of regions that have none.
+        child.set_parent_id(id);
+    }
+}
+
+/// The number of the region that this one was found in, if it was found in one.
+pub(super) fn parent(region: &gst::MetaRef<'_, VideoRegionOfInterestMeta>) -> Option<usize> {
+    usize::try_from(region.param("parent")?.get::<u32>("region").ok()?).ok()
 }
 
 /// What second models said about an object. What is not as it should be is left out.

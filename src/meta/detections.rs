@@ -127,12 +127,19 @@ pub(super) fn pixels(low: f32, high: f32, limit: u32) -> (u32, u32) {
 #[must_use]
 pub fn read(buffer: &gst::BufferRef, frame: Size) -> Regions {
     let mut regions = Regions::default();
+    // Where in the list each region of the buffer is.
+    let mut places = Vec::new();
     for region in buffer.iter_meta::<VideoRegionOfInterestMeta>() {
         let room = regions.detections.len() < MAX_REGIONS;
-        match room.then(|| read_one(&region, frame)).flatten() {
-            Some(detection) => regions.detections.push(detection),
-            None => regions.rejected += 1,
-        }
+        let Some(detection) = room.then(|| read_one(&region, frame)).flatten() else {
+            regions.rejected += 1;
+            places.extend(room.then_some(None));
+            continue;
+        };
+        // What it was found in was there before.
+        let parent = attributes::parent(&region).and_then(|place| places.get(place).copied().flatten());
+        places.push(u32::try_from(regions.detections.len()).ok());
+        regions.detections.push(detection.with_parent(parent));
     }
     regions
 }
@@ -148,14 +155,8 @@ fn read_one(region: &gst::MetaRef<'_, VideoRegionOfInterestMeta>, frame: Size) -
         .with_class(label_id, confidence)?
         .with_landmarks(points)?;
     let (attributes, embeddings) = attributes::read(region);
-    let id = Some(region.id()).filter(|id| *id > 0);
-    let parent = Some(region.parent_id()).filter(|id| *id > 0);
-    Some(
-        record
-            .with_track(region.param("object_id").and_then(track))
-            .with_attributes(attributes, embeddings)
-            .with_ids(id, parent),
-    )
+    let track = region.param("object_id").and_then(track);
+    Some(record.with_track(track).with_attributes(attributes, embeddings))
 }
 
 /// Where it is, in pixels of the frame.

@@ -1,5 +1,6 @@
 //! What was found on a frame, in every form that is asked for.
 
+use super::attributes;
 use super::detections::{self, Found, MAX_REGIONS};
 use super::relation::{self, ObjectId, Relations};
 use crate::vision::{Detection, Size};
@@ -52,9 +53,8 @@ pub fn attach<'a>(
     attached
 }
 
-/// Attaches `detections` that were found in the object at `place`: each region names that one as its parent.
-///
-/// A parent without a number gets one. Nothing is attached if there is no such object.
+/// Attaches `detections` that were found in the object at `place`: each region says so. Nothing is attached if there is
+/// no such object.
 pub fn attach_within<'a>(
     buffer: &mut gst::BufferRef,
     frame: Size,
@@ -63,17 +63,12 @@ pub fn attach_within<'a>(
     label: impl Fn(&Detection) -> Cow<'a, str>,
     options: &MetaOptions,
 ) -> usize {
-    let Some(mut parent) = buffer.iter_meta_mut::<VideoRegionOfInterestMeta>().nth(place) else { return 0 };
-    if parent.id() <= 0 {
-        parent.set_id(i32::try_from(place).map_or(i32::MAX, |place| place.saturating_add(1)));
-    }
-    let parent = parent.id();
     let before = buffer.iter_meta::<VideoRegionOfInterestMeta>().count();
+    if place >= before {
+        return 0;
+    }
     let attached = attach(buffer, frame, detections, label, options);
-    buffer
-        .iter_meta_mut::<VideoRegionOfInterestMeta>()
-        .skip(before)
-        .for_each(|mut child| child.set_parent_id(parent));
+    attributes::adopt(buffer, place, before);
     attached
 }
 

@@ -7,6 +7,7 @@ use super::attributes;
 use super::detections::{MAX_REGIONS, corners, label_of, number, pixels};
 use super::relation::{self, Place, Relations};
 use super::text::without_nul;
+use crate::output::{MAX_LABEL_BYTES, bounded_text};
 use crate::track::{Mark, Predicted, State};
 use crate::vision::{Rect, Size};
 use gst_video::VideoRegionOfInterestMeta;
@@ -116,7 +117,8 @@ pub fn attach(
     if !box_in_frame.is_finite() || box_in_frame.area() <= 0.0 {
         return false;
     }
-    let label = without_nul(label);
+    let bounded = bounded_text(label, MAX_LABEL_BYTES);
+    let label = without_nul(&bounded);
     let (x, width) = pixels(box_in_frame.x_min, box_in_frame.x_max, frame.width);
     let (y, height) = pixels(box_in_frame.y_min, box_in_frame.y_max, frame.height);
     let part_of = |side: f32, whole: u32| f64::from(side) / f64::from(whole);

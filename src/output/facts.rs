@@ -32,6 +32,13 @@ impl Status {
         }
     }
 
+    /// Whether what stands on the frame was found on it: by a model of ours, or, as nobody of ours looked, by somebody
+    /// else.
+    #[must_use]
+    pub const fn may_have_objects(self) -> bool {
+        matches!(self, Self::Inferred | Self::Passed)
+    }
+
     /// The status of that name; `None` for any other text.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {

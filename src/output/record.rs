@@ -114,12 +114,9 @@ pub struct DetectionRecord {
     /// The vectors other models give for it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub embeddings: Vec<EmbeddingRecord>,
-    /// Its number on its frame, if it has one.
+    /// Which of the record's detections it was found in, from zero, if it was found in one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub id: Option<i32>,
-    /// The number of the detection it was found in, if it was found in one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub parent_id: Option<i32>,
+    pub parent: Option<u32>,
 }
 
 impl DetectionRecord {
@@ -161,8 +158,7 @@ impl DetectionRecord {
             track_stationary: None,
             attributes: Vec::new(),
             embeddings: Vec::new(),
-            id: None,
-            parent_id: None,
+            parent: None,
         })
     }
 
@@ -203,10 +199,10 @@ impl DetectionRecord {
         }
     }
 
-    /// With its number and that of the detection it was found in.
+    /// With the number of the detection it was found in.
     #[must_use]
-    pub const fn with_ids(mut self, id: Option<i32>, parent_id: Option<i32>) -> Self {
-        (self.id, self.parent_id) = (id, parent_id);
+    pub const fn with_parent(mut self, parent: Option<u32>) -> Self {
+        self.parent = parent;
         self
     }
 

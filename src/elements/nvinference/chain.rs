@@ -10,7 +10,7 @@ use super::runtime::Runtime;
 use super::service::Serving;
 use crate::clock;
 use crate::elements::{link, lock};
-use crate::infer::{Interrupt, cores};
+use crate::infer::{InferError, Interrupt, cores};
 use crate::meta::batch::{self as meta, Format, Item};
 use crate::meta::frame;
 use crate::output::Status;
@@ -112,7 +112,7 @@ impl NvInference {
             Some(rule) => {
                 let is_inferred = was_inferred(&buffer);
                 let (buffer, format) = (&*buffer, &*format);
-                let scene = Scene { item: 0, feed: 0, seq, buffer, format, is_inferred };
+                let scene = Scene { item: 0, feed: (0, 0, 0), seq, buffer, format, is_inferred };
                 self.memory.choose(rule, &scene, &mut chosen);
             }
             None => chosen.rows.push(Row::frame(0)),
@@ -125,10 +125,22 @@ impl NvInference {
     /// Starts as many runs as it takes for all that was chosen.
     fn start_runs(&self, starter: &mut Starter<'_>, chosen: &Chosen, subjects: Subjects<'_>) -> Vec<Run> {
         let mut runs = self.spare.list();
+        let mut refused = None;
         for rows in chosen.rows.chunks(starter.serving.runtime.most_rows()) {
             let mut parts = self.spare.parts();
             parts.rows.extend_from_slice(rows);
-            runs.push(starter.start(parts, subjects));
+            let run = match &refused {
+                // An engine that takes nothing within the timeout is not waited for once more for each run.
+                Some(error) => starter.refuse(parts, InferError::clone(error)),
+                None => starter.start(parts, subjects),
+            };
+            if let Asked::Engine(Err(
+                error @ (InferError::Timeout { .. } | InferError::Stopped | InferError::Interrupted),
+            )) = &run.asked
+            {
+                refused = Some(error.clone());
+            }
+            runs.push(run);
         }
         runs
     }
@@ -139,13 +151,13 @@ fn scene_of(item: usize, frame: &meta::Frame) -> Scene<'_> {
     let failed = frame.verdict.as_ref().is_some_and(|verdict| verdict.error.is_some());
     // A feed may carry the results of a stage before the batcher.
     let is_inferred = frame.infer && !failed && was_inferred(&frame.buffer);
-    let (feed, buffer, format) = (frame.feed.id.0, &*frame.buffer, &*frame.format);
-    Scene { item, feed, seq: frame.seq, buffer, format, is_inferred }
+    let feed = (frame.feed.id.0, frame.feed.session, frame.feed.epoch);
+    Scene { item, feed, seq: frame.seq, buffer: &frame.buffer, format: &frame.format, is_inferred }
 }
 
 /// Whether what stands on a frame was found on it. One that says nothing about that has it from elsewhere.
 fn was_inferred(buffer: &gst::BufferRef) -> bool {
-    frame::status(buffer).is_none_or(|status| matches!(status, Status::Inferred | Status::Passed))
+    frame::status(buffer).is_none_or(Status::may_have_objects)
 }
 
 impl Starter<'_> {
@@ -153,6 +165,11 @@ impl Starter<'_> {
     fn start(&mut self, mut parts: Parts, subjects: Subjects<'_>) -> Run {
         let asked = self.ask(&mut parts, subjects);
         Run { runtime: Arc::clone(&self.serving.runtime), asked, parts }
+    }
+
+    /// Does not ask, for the reason it was not asked before.
+    fn refuse(&self, parts: Parts, error: InferError) -> Run {
+        Run { runtime: Arc::clone(&self.serving.runtime), asked: Asked::Engine(Err(error)), parts }
     }
 
     fn ask(&mut self, parts: &mut Parts, subjects: Subjects<'_>) -> Asked {

@@ -6,8 +6,7 @@ use super::imp::NvInference;
 use super::objects::Chosen;
 use super::runs::{Owners, Run};
 use super::runtime::Runtime;
-use super::service::Serving;
-use super::settings::OnError;
+use super::settings::{OnError, OperateOn};
 use crate::batch::DropReason;
 use crate::clock;
 use crate::elements::{facts, lock};
@@ -51,15 +50,13 @@ impl NvInference {
             }
         }
         self.spare.recycle(runs);
-        if let Some(Serving { runtime, .. }) = self.service.serving().filter(|_| !chosen.known.is_empty()) {
-            for (item, object) in &chosen.known {
-                if let Some(Item::Frame(frame)) = batch.items.get_mut(*item) {
-                    self.memory.repeat(&runtime, frame.buffer.make_mut(), object);
-                }
+        for (item, object) in &chosen.known {
+            if let Some(Item::Frame(frame)) = batch.items.get_mut(*item) {
+                self.memory.repeat(frame.buffer.make_mut(), object);
             }
         }
         self.spare.recycle_chosen(chosen);
-        if lock(&self.settings).on_error == OnError::Drop {
+        if self.drops_failed() {
             batch.items.retain(|item| match item {
                 Item::Frame(frame)
                     if frame.verdict.as_ref().is_some_and(|verdict| verdict.error.is_some()) =>
@@ -99,21 +96,27 @@ impl NvInference {
             }
         }
         self.spare.recycle(runs);
-        if let Some(Serving { runtime, .. }) = self.service.serving().filter(|_| !chosen.known.is_empty()) {
-            for (_, object) in &chosen.known {
-                self.memory.repeat(&runtime, buffer.make_mut(), object);
-            }
+        for (_, object) in &chosen.known {
+            self.memory.repeat(buffer.make_mut(), object);
         }
         self.spare.recycle_chosen(chosen);
         // What is known of a frame is for the model that looks at all of it to say.
         if let Some(verdict) = frame_verdict {
-            if verdict.error.is_some() && lock(&self.settings).on_error == OnError::Drop {
+            if verdict.error.is_some() && self.drops_failed() {
                 return Ok(gst::FlowSuccess::Ok);
             }
             let facts = facts::of_plain(&name, seq, arrival, wall_us, verdict, clock::now());
             crate::meta::frame::write(buffer.make_mut(), &facts);
         }
         self.srcpad.push(buffer)
+    }
+}
+
+impl NvInference {
+    /// Whether frames that failed are dropped. Those whose objects failed are not: the frame is well.
+    fn drops_failed(&self) -> bool {
+        let settings = lock(&self.settings);
+        settings.on_error == OnError::Drop && settings.operate_on == OperateOn::Frame
     }
 }
 

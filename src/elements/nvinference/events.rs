@@ -32,7 +32,13 @@ impl NvInference {
                 // What was on its way when the flush began has arrived, or failed to, once the lock is free.
                 drop(self.srcpad.stream_lock());
                 self.set_flushing(false);
+                self.memory.clear();
                 self.srcpad.push_event(event);
+            }
+            gst::EventView::StreamStart(_) => {
+                // A tracker may number the objects of another stream as it did those of the last.
+                self.memory.clear();
+                self.outbox.put(Entry::Event(event))?;
             }
             gst::EventView::Caps(caps) => {
                 let most = self.set_stream(caps.caps()).map_err(|refusal| {
@@ -49,6 +55,7 @@ impl NvInference {
             _ if event.is_serialized() => self.outbox.put(Entry::Event(event))?,
             _ => {
                 if FeedFlush::of(&event).is_some() {
+                    self.memory.forget_unanswered();
                     // A feed flows again, perhaps the only one.
                     self.outbox.retry();
                 }

@@ -74,7 +74,7 @@ pub struct NvInference {
     #[property(
         name = "max-detections", get, set, type = u32, member = max_detections,
         minimum = 1, maximum = 10_000, default = settings::DEFAULT_MAX_DETECTIONS,
-        blurb = "Most detections kept per frame, the most confident first.", mutable_ready
+        blurb = "Most detections kept per frame, the most confident first; with operate-on=objects also the most objects of a frame that are asked about.", mutable_ready
     )]
     #[property(
         name = "device-id", get, set, type = u32, member = device_id,
@@ -100,7 +100,7 @@ pub struct NvInference {
     #[property(
         name = "processing-latency", get, set, type = u64, member = processing_latency,
         minimum = 0, maximum = u64::MAX, default = settings::AUTO_LATENCY,
-        blurb = "Latency reported for a batch, in nanoseconds. The default, the largest value, reports what a full batch took at warm-up.",
+        blurb = "Latency reported for a batch, in nanoseconds. The default, the largest value, reports what a full batch took at warm-up; more objects than max-batch-size take as many batches, so live pipelines set it.",
         mutable_ready
     )]
     #[property(
@@ -178,11 +178,11 @@ pub struct NvInference {
     #[property(
         name = "reinfer-interval", get, set, type = u32, member = reinfer_interval, mutable_ready,
         minimum = 1, maximum = 1_000_000, default = 1,
-        blurb = "Least number of frames from one time a track is asked about to the next; between them it has the last answer. 1 asks on every frame. Only with operate-on=objects."
+        blurb = "Least number of frames from one time a track is asked about to the next; between them it has the last answer. 1 asks on every frame, as detectors always are. Only with operate-on=objects."
     )]
     #[property(
         name = "on-error", get, set, type = OnError, member = on_error,
-        blurb = "What happens to a frame that could not be inferred.", mutable_ready, builder(OnError::Pass)
+        blurb = "What happens to a frame that could not be inferred; one of whose objects could not always goes on.", mutable_ready, builder(OnError::Pass)
     )]
     #[property(
         name = "meta", get, set, type = Meta, member = meta, mutable_ready,
@@ -192,7 +192,7 @@ pub struct NvInference {
     pub(super) settings: Mutex<Settings>,
     #[property(
         name = "stats", get = Self::stats, type = Stats,
-        blurb = "What runs (model, decoder, provider, providers with how many nodes each of them runs, version of ONNX Runtime), what became of the cache (off, loaded, stored, provider, unusable), the state of the engine (ok, degraded, rebuilding, failed) and counters: frames inferred and failed, batches that failed (errors), had no answer (timeouts) or did so in a row, rebuilds, threads left behind, runs, and times in nanoseconds."
+        blurb = "What runs (model, decoder, provider, providers with how many nodes each of them runs, version of ONNX Runtime), what became of the cache (off, loaded, stored, provider, unusable), the state of the engine (ok, degraded, rebuilding, failed) and counters: frames (or objects) inferred and failed, objects left out as their frame had too many, batches that failed (errors), had no answer (timeouts) or did so in a row, rebuilds, threads left behind, runs, and times in nanoseconds."
     )]
     pub(super) counts: Mutex<Counts>,
     pub(super) service: Service,

@@ -24,8 +24,11 @@ use std::sync::Arc;
 /// Tracks of all feeds of which something is known.
 const MOST_TRACKS: usize = 4096;
 
-/// A track: the feed, and its number there.
-type Key = (u32, i64);
+/// A feed: its number, its session, and how often it was flushed. A tracker may begin anew with each.
+type Stream = (u32, u32, u32);
+
+/// A track: the stream, and its number there.
+type Key = (Stream, i64);
 
 /// An object that is asked about, or known.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -47,15 +50,19 @@ pub(super) struct Rule {
     min_size: f32,
     /// Least number of frames from one time to the next for the same track.
     interval: u64,
+    /// Most objects of a frame.
+    most: usize,
 }
 
 impl Rule {
     /// `None` if whole frames are.
-    pub(super) fn of(settings: &Settings) -> Option<Self> {
+    pub(super) fn of(settings: &Settings, kind: DecoderKind) -> Option<Self> {
         (settings.operate_on == OperateOn::Objects).then(|| Self {
             labels: split(settings.object_labels.as_deref().unwrap_or_default()),
             min_size: settings.object_min_size as f32,
-            interval: u64::from(settings.reinfer_interval),
+            // What a detector has found is somewhere else on the next frame: there is no last answer to give.
+            interval: if is_kept(kind) { u64::from(settings.reinfer_interval) } else { 1 },
+            most: settings.max_detections as usize,
         })
     }
 
@@ -67,6 +74,11 @@ impl Rule {
     }
 }
 
+/// Whether an answer is still true when the object has moved.
+const fn is_kept(kind: DecoderKind) -> bool {
+    matches!(kind, DecoderKind::Classifier | DecoderKind::Embedding)
+}
+
 /// The names in a list with commas between them.
 fn split(list: &str) -> Vec<String> {
     list.split(',').map(str::trim).filter(|name| !name.is_empty()).map(ToOwned::to_owned).collect()
@@ -76,7 +88,7 @@ fn split(list: &str) -> Vec<String> {
 pub(super) struct Scene<'a> {
     /// Index into the items of the work.
     pub(super) item: usize,
-    pub(super) feed: u32,
+    pub(super) feed: Stream,
     pub(super) seq: u64,
     pub(super) buffer: &'a gst::BufferRef,
     pub(super) format: &'a Format,
@@ -97,7 +109,8 @@ pub(super) struct Chosen {
 #[derive(Clone, Debug)]
 enum Finding {
     Class(AttributeRecord),
-    Vector(Arc<[f32]>),
+    /// Of the model of that name.
+    Vector(Arc<str>, Arc<[f32]>),
 }
 
 struct Track {
@@ -116,6 +129,8 @@ pub(super) struct Memory(Mutex<Tracks>);
 struct Tracks {
     known: HashMap<Key, Track>,
     frames: u64,
+    /// Objects beyond the most of a frame.
+    left_out: u64,
 }
 
 impl Memory {
@@ -124,8 +139,14 @@ impl Memory {
         let size = size_of(scene.format);
         let mut tracks = self.0.lock();
         tracks.frames += 1;
+        let mut admitted = 0;
         attributes::each_object(scene.buffer, size, |spot| {
             if !rule.admits(&spot, size) {
+                return;
+            }
+            admitted += 1;
+            if admitted > rule.most {
+                tracks.left_out += 1;
                 return;
             }
             let key = spot.track.map(|track| (scene.feed, track));
@@ -142,11 +163,26 @@ impl Memory {
     }
 
     /// Writes what is known of its track onto an object.
-    pub(super) fn repeat(&self, runtime: &Runtime, buffer: &mut gst::BufferRef, object: &Object) {
+    pub(super) fn repeat(&self, buffer: &mut gst::BufferRef, object: &Object) {
         let finding = object.key.and_then(|key| self.0.lock().known.get(&key)?.finding.clone());
         if let Some(finding) = finding {
-            finding.write(runtime, buffer, object.place);
+            finding.write(buffer, object.place);
         }
+    }
+
+    /// Another model, or other streams: nothing is known.
+    pub(super) fn clear(&self) {
+        self.0.lock().known.clear();
+    }
+
+    /// Answers that were on their way are not to come.
+    pub(super) fn forget_unanswered(&self) {
+        self.0.lock().known.retain(|_, track| track.finding.is_some());
+    }
+
+    /// Objects that nobody was asked about because there were too many on their frame, since the element was made.
+    pub(super) fn left_out(&self) -> u64 {
+        self.0.lock().left_out
     }
 
     /// Writes the answer about one object onto it. A panic in that makes the outcome a failure.
@@ -161,15 +197,14 @@ impl Memory {
         let Ok(range) = &outcome.found else { return self.forget(object) };
         let found = found.get(range.clone()).unwrap_or_default();
         let vector = vectors.get(outcome.vector.clone()).unwrap_or_default();
-        let written = catch_unwind(AssertUnwindSafe(|| match runtime.decoder.kind() {
-            DecoderKind::Classifier | DecoderKind::Embedding => {
+        let written = catch_unwind(AssertUnwindSafe(|| {
+            if is_kept(runtime.decoder.kind()) {
                 let finding = finding(runtime, found, vector);
                 if let Some(finding) = &finding {
-                    finding.write(runtime, buffer, object.place);
+                    finding.write(buffer, object.place);
                 }
                 self.remember(object, finding);
-            }
-            _ => {
+            } else {
                 let label = |detection: &Detection| runtime.label(detection);
                 let size = size_of(format);
                 objects::attach_within(buffer, size, object.place, found, label, &runtime.meta);
@@ -230,10 +265,10 @@ impl Tracks {
 }
 
 impl Finding {
-    fn write(&self, runtime: &Runtime, buffer: &mut gst::BufferRef, place: usize) {
+    fn write(&self, buffer: &mut gst::BufferRef, place: usize) {
         match self {
             Self::Class(class) => attributes::classify(buffer, place, class),
-            Self::Vector(vector) => attributes::embed(buffer, place, &runtime.model, vector),
+            Self::Vector(model, vector) => attributes::embed(buffer, place, model, vector),
         };
     }
 }
@@ -245,7 +280,7 @@ fn finding(runtime: &Runtime, found: &[Detection], vector: &[f32]) -> Option<Fin
         let class = AttributeRecord::new(model, label, best.class, f64::from(best.confidence));
         return Some(Finding::Class(class));
     }
-    (!vector.is_empty()).then(|| Finding::Vector(vector.into()))
+    (!vector.is_empty()).then(|| Finding::Vector(Arc::clone(&runtime.model), vector.into()))
 }
 
 fn size_of(format: &Format) -> Size {
@@ -267,11 +302,11 @@ mod tests {
     #[test]
     fn a_track_is_asked_about_again_after_the_interval_and_others_at_once() {
         let mut tracks = Tracks::default();
-        let due: Vec<_> = (0..7).map(|seq| tracks.is_due((0, 1), seq, 3)).collect();
+        let due: Vec<_> = (0..7).map(|seq| tracks.is_due(((0, 0, 0), 1), seq, 3)).collect();
         assert_eq!(due, [true, false, false, true, false, false, true]);
-        assert!(tracks.is_due((1, 1), 6, 3), "the same number on another feed is another track");
-        assert!(tracks.is_due((0, 1), 0, 3), "the numbers of the feed began anew");
-        assert!((0..3).all(|seq| tracks.is_due((0, 2), seq, 1)), "1 asks every time");
+        assert!(tracks.is_due(((1, 0, 0), 1), 6, 3), "the same number on another feed is another track");
+        assert!(tracks.is_due(((0, 0, 0), 1), 0, 3), "the numbers of the feed began anew");
+        assert!((0..3).all(|seq| tracks.is_due(((0, 0, 0), 2), seq, 1)), "1 asks every time");
     }
 
     #[test]
@@ -279,10 +314,10 @@ mod tests {
         let mut tracks = Tracks::default();
         for number in 0..3 * MOST_TRACKS as i64 {
             tracks.frames += 1;
-            tracks.is_due((0, number), 0, 10);
+            tracks.is_due(((0, 0, 0), number), 0, 10);
             tracks.forget();
             assert!(tracks.known.len() <= MOST_TRACKS);
-            assert!(tracks.known.contains_key(&(0, number)));
+            assert!(tracks.known.contains_key(&((0, 0, 0), number)));
         }
     }
 
@@ -290,7 +325,7 @@ mod tests {
     fn tracks_that_were_all_seen_on_one_frame_are_bounded_too() {
         let mut tracks = Tracks::default();
         for number in 0..2 * MOST_TRACKS as i64 {
-            tracks.is_due((0, number), 0, 10);
+            tracks.is_due(((0, 0, 0), number), 0, 10);
         }
         tracks.forget();
         assert!(tracks.known.len() <= MOST_TRACKS);
@@ -298,7 +333,7 @@ mod tests {
 
     #[test]
     fn objects_are_chosen_by_label_and_by_what_is_visible_of_them() {
-        let rule = Rule { labels: split(" person, ,car"), min_size: 10.0, interval: 1 };
+        let rule = Rule { labels: split(" person, ,car"), min_size: 10.0, interval: 1, most: 1 };
         let spot = |label: &'static str, x_min: f32, x_max: f32| {
             let spot =
                 Spot { place: 0, label, rect: Rect::from_corners(x_min, 0.0, x_max, 50.0), track: None };

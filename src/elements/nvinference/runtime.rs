@@ -121,7 +121,7 @@ impl Runtime {
             provider: Arc::from(model.provider.as_str()),
             fallback,
             labels: model.labels.clone().unwrap_or_default(),
-            objects: Rule::of(settings),
+            objects: Rule::of(settings, kind),
             settings: settings.clone(),
             meta,
             warm: Mutex::default(),

@@ -22,6 +22,7 @@ impl NvInference {
         let mut stats = gst::Structure::builder("nv-inference-stats")
             .field("inferred", counts.inferred)
             .field("failed", counts.failed)
+            .field("objects-left-out", self.memory.left_out())
             .field("processing-latency", self.processing_latency().nseconds())
             .field("state", health.state.as_str())
             .field("errors", counters.errors)

@@ -77,8 +77,7 @@ fn detection(found: &DetectionRecord) -> SendValue {
     structure.set_if_some("track-stationary", found.track_stationary);
     set_list(&mut structure, "attributes", &found.attributes, attribute);
     set_list(&mut structure, "embeddings", &found.embeddings, embedding);
-    structure.set_if_some("id", found.id);
-    structure.set_if_some("parent-id", found.parent_id);
+    structure.set_if_some("parent", found.parent);
     structure.to_send_value()
 }
 

@@ -1,7 +1,6 @@
 //! From frames to the tracker and back: status, time, classes, when to begin anew.
 
 use crate::meta::{self, tracks};
-use crate::output::Status;
 use crate::track::{Counts, Mark, Observation, Params, Predicted, State, Step, Tracker};
 use crate::vision::{Rect, Size};
 use smallvec::SmallVec;
@@ -149,6 +148,7 @@ impl Following {
     /// Ends all tracks.
     pub(super) fn reset(&mut self) {
         self.tracker.reset();
+        self.classes = Classes::default();
         (self.last_seq, self.last_pts, self.begun) = (None, None, false);
     }
 
@@ -191,7 +191,7 @@ impl Following {
                 .as_ref()
                 .is_some_and(|origin| *origin.feed == *facts.feed_id && origin.session == facts.session);
             let origin = (!same).then(|| Origin { feed: Arc::from(facts.feed_id), session: facts.session });
-            (origin, Facts { seq: Some(facts.seq), skipped: facts.status != Status::Inferred })
+            (origin, Facts { seq: Some(facts.seq), skipped: !facts.status.may_have_objects() })
         });
         let Some((origin, facts)) = read else { return Facts::default() };
         if origin.is_some() {

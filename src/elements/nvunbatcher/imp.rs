@@ -12,6 +12,7 @@ use glib::subclass::prelude::*;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, LazyLock, Mutex};
 
 pub(super) static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
@@ -30,6 +31,8 @@ pub struct NvUnbatcher {
     /// For the batch that is being distributed; kept for its memory.
     effects: Mutex<Effects>,
     pub(super) health: HealthReporter,
+    /// `nv-frame` stays on a frame that has one.
+    pub(super) keeps_facts: AtomicBool,
     pub(super) sinkpad: gst::Pad,
 }
 
@@ -60,6 +63,7 @@ impl ObjectSubclass for NvUnbatcher {
             threads: Mutex::default(),
             outlets: Arc::default(),
             effects: Mutex::default(),
+            keeps_facts: AtomicBool::new(false),
             health: HealthReporter::with_tails(),
             sinkpad,
         }

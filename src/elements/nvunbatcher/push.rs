@@ -9,9 +9,9 @@ use crate::elements::thread::Step;
 use crate::health::{Redacted, StageError};
 use crate::meta::batch as meta;
 use crate::meta::frame as frame_meta;
-use crate::output::Status;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
+use std::sync::atomic::Ordering;
 
 /// The first GStreamer whose sinks go on after EOS when a new stream begins.
 const SINKS_RESUME: (u32, u32, u32) = (1, 22, 4);
@@ -57,11 +57,7 @@ impl NvUnbatcher {
         if has_own_layout(&frame) && !self.reads_video_meta(pad, feed, &frame) {
             frame.buffer = in_default_layout(&frame).unwrap_or(frame.buffer);
         }
-        // What a model before the batcher has made of it stays, unless one has looked at all of it since.
-        if frame.verdict.is_some() || frame_meta::status(&frame.buffer) != Some(Status::Inferred) {
-            let (buffer, facts) = facts::of_frame(&mut frame, label, clock::now());
-            frame_meta::write_as(buffer.make_mut(), &facts);
-        }
+        self.write_facts(&mut frame, label);
         begin_if_needed(pad, &frame);
         let links = tap.links();
         match pad.push(frame.buffer) {
@@ -80,6 +76,30 @@ impl NvUnbatcher {
                 }
             }
         }
+    }
+
+    /// Writes what is known of the frame onto it. What a model before the batcher has made of it stays, unless one was to
+    /// look at it since; all of it does in a group whose model looks at objects, where the batch is nobody's business.
+    fn write_facts(&self, frame: &mut meta::Frame, label: Option<meta::Label>) {
+        let is_unasked = frame.verdict.is_none() && frame.infer;
+        let keeps_all = self.keeps_facts.load(Ordering::Relaxed);
+        let before = if is_unasked || keeps_all { frame_meta::read(&frame.buffer) } else { None };
+        if keeps_all && before.is_some() {
+            return;
+        }
+        let (buffer, mut facts) = facts::of_frame(frame, label, clock::now());
+        if let Some(before) = &before {
+            facts.status = before.status;
+            facts.error = before.error.as_deref();
+            (facts.model, facts.provider) = (&before.model, &before.provider);
+            (facts.inference_start, facts.inference_end) = (before.inference_start, before.inference_end);
+        }
+        frame_meta::write_as(buffer.make_mut(), &facts);
+    }
+
+    /// Whether `nv-frame` stays as it comes.
+    pub(in crate::elements) fn keep_facts(&self, keep: bool) {
+        self.keeps_facts.store(keep, Ordering::Relaxed);
     }
 
     /// Whether downstream of a pad reads where the planes of a frame lie from its video meta.

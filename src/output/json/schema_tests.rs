@@ -62,7 +62,7 @@ fn full_record() -> Record {
             vec![AttributeRecord::new("colour".to_owned(), "red".to_owned(), 3, 0.25)],
             vec![vector(EmbeddingForm::Base64), vector(EmbeddingForm::List)],
         )
-        .with_ids(Some(2), Some(1));
+        .with_parent(Some(1));
     let time = FrameTime { pts: Some(40), running_time: Some(30) };
     Record::new(facts, time, Size::new(64, 48), vec![found])
 }
@@ -219,13 +219,13 @@ prop_compose! {
         track in of(any_track()),
         attributes in vec(any_attribute(), 0..3),
         embeddings in vec(any_embedding(), 0..3),
-        ids in (of(any::<i32>()), of(any::<i32>())),
+        parent in of(any::<u32>()),
     ) -> Option<DetectionRecord> {
         DetectionRecord::new(&label, Size::new(frame.0, frame.1), corners)
             .and_then(|found| found.with_class(class.0, class.1))
             .and_then(|found| found.with_landmarks(points))
             .map(|found| found.with_track(track).with_attributes(attributes, embeddings))
-            .map(|found| found.with_ids(ids.0, ids.1))
+            .map(|found| found.with_parent(parent))
     }
 }
 

@@ -30,7 +30,7 @@ mod members;
 pub(super) use element::Membership;
 pub(super) use lane::Lane;
 
-use super::settings::Settings;
+use super::settings::{OperateOn, Settings};
 use crate::elements::lock;
 use crate::elements::nvbatcher::NvBatcher;
 use crate::elements::nvunbatcher::NvUnbatcher;
@@ -81,6 +81,7 @@ impl Group {
             glib::Object::builder::<super::NvInference>().property("name", named("inference")).build();
         *lock(&inference.imp().settings) = settings.of_group();
         let unbatcher = glib::Object::builder::<NvUnbatcher>().property("name", named("unbatcher")).build();
+        unbatcher.imp().keep_facts(settings.operate_on == OperateOn::Objects);
         let pipeline = gst::Pipeline::with_name(&format!("nv-group-{name}"));
         let group = Self {
             name: name.to_owned(),
