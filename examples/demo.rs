@@ -1,10 +1,15 @@
-//! Several videos, one engine: runs files through the whole chain and ends with a table.
+//! Several videos, one engine: runs files through the whole chain, draws what was found and followed, and ends with a
+//! table.
 //!
 //! ```text
 //! cargo run --release --example demo -- --model models/nanodet-g-320.onnx --output /tmp/demo a.mp4 b.mp4
 //! ```
 //!
-//! Needs the plugin in `GST_PLUGIN_PATH` and ONNX Runtime in `ORT_DYLIB_PATH`; `./dev demo` sets both.
+//! Writes records and a video for each feed, and a sheet with pictures of all. Without an encoder it says so and does
+//! the rest. Needs the plugin in `GST_PLUGIN_PATH` and ONNX Runtime in `ORT_DYLIB_PATH`; `./dev demo` sets both.
+
+#[path = "demo/sheet.rs"]
+mod sheet;
 
 use anyhow::{Context as _, Result, bail};
 use gst::prelude::*;
@@ -13,10 +18,87 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 /// What the command line asks for.
-struct Arguments {
-    model: PathBuf,
-    output: PathBuf,
-    clips: Vec<PathBuf>,
+pub(crate) struct Arguments {
+    pub(crate) model: PathBuf,
+    pub(crate) output: PathBuf,
+    pub(crate) clips: Vec<PathBuf>,
+}
+
+/// Width of pictures on the sheet, in pixels.
+const WIDTH: u32 = 640;
+
+/// A way to write a video.
+struct Encoding {
+    /// Elements it takes; Debian has them in `gstreamer1.0-plugins-good`.
+    elements: &'static [&'static str],
+    /// Those elements with their settings, linked.
+    text: &'static str,
+    extension: &'static str,
+}
+
+/// The better ones first. Browsers play the first.
+const ENCODINGS: [Encoding; 2] = [
+    Encoding {
+        elements: &["vp8enc", "webmmux"],
+        text: "vp8enc deadline=1 cpu-used=8 target-bitrate=1500000 ! webmmux",
+        extension: "webm",
+    },
+    Encoding {
+        elements: &["jpegenc", "matroskamux"],
+        text: "jpegenc quality=85 ! matroskamux",
+        extension: "mkv",
+    },
+];
+
+/// What is written besides records.
+pub(crate) struct Pictures {
+    encoding: Option<&'static Encoding>,
+    sheet: bool,
+}
+
+impl Pictures {
+    /// All that these elements can write.
+    pub(crate) fn with(has: impl Fn(&str) -> bool) -> Self {
+        let encoding = ENCODINGS.iter().find(|encoding| encoding.elements.iter().all(|element| has(element)));
+        Self { encoding, sheet: has("pngenc") }
+    }
+
+    /// What is left out, and what to install for it.
+    pub(crate) fn missing(&self) -> Vec<String> {
+        let package = "Debian has them in gstreamer1.0-plugins-good";
+        let mut missing = Vec::new();
+        if self.encoding.is_none() {
+            let elements = ENCODINGS.map(|encoding| encoding.elements.join(" and "));
+            missing.push(format!("no videos: neither {} are here ({package})", elements.join(" nor ")));
+        }
+        if !self.sheet {
+            missing.push(format!("no contact sheet: pngenc is not here ({package})"));
+        }
+        missing
+    }
+
+    /// The branch of one feed behind `nvtrack`, or nothing.
+    fn branch(&self, folder: &Path, feed: usize) -> String {
+        if self.encoding.is_none() && !self.sheet {
+            return String::new();
+        }
+        // Drawn first and scaled then: videoscale 1.22 passes on the regions without what stands in them.
+        let mut text = format!(" t{feed}. ! queue ! nvoverlay ! tee name=v{feed}");
+        if let Some(encoding) = self.encoding {
+            let (encoder, video) = (encoding.text, video_of(folder, feed, encoding));
+            text += &format!(
+                " v{feed}. ! queue ! videoconvert ! {encoder} ! filesink location={}",
+                video.display()
+            );
+        }
+        if self.sheet {
+            text += &format!(
+                " v{feed}. ! queue ! videoconvert ! videoscale \
+                 ! video/x-raw,format=RGB,width={WIDTH},pixel-aspect-ratio=1/1 ! appsink name=p{feed} sync=false"
+            );
+        }
+        text
+    }
 }
 
 /// What one feed's records say.
@@ -31,18 +113,51 @@ struct Summary {
 fn main() -> Result<()> {
     let arguments = parse_arguments()?;
     gst::init()?;
+    demo(&arguments, &Pictures::with(|element| gst::ElementFactory::find(element).is_some()))
+}
+
+/// Plays the clips to their end and tells what came of them. An error if a frame has no record.
+pub(crate) fn demo(arguments: &Arguments, pictures: &Pictures) -> Result<()> {
     std::fs::create_dir_all(&arguments.output)?;
-    let description = describe(&arguments);
+    let description = describe(arguments, pictures)?;
     println!("gst-launch-1.0 {description}\n");
     let pipeline = gst::parse::launch(&description)?.downcast::<gst::Pipeline>().expect("several elements");
+    let rows = rows(&pipeline, arguments.clips.len());
     let clock = gst::SystemClock::obtain();
     let started = clock.time();
     pipeline.set_state(gst::State::Playing).ok();
     let outcome = wait(&pipeline);
     let seconds = (clock.time() - started).nseconds() as f64 / 1e9;
-    let complete = outcome.and_then(|()| print_report(&pipeline, &arguments, seconds));
+    let complete = outcome.and_then(|()| print_report(&pipeline, arguments, seconds));
     pipeline.set_state(gst::State::Null)?;
-    complete
+    complete.and_then(|()| print_pictures(arguments, pictures, &rows))
+}
+
+/// The pictures of every feed that has a branch for them.
+fn rows(pipeline: &gst::Pipeline, feeds: usize) -> Vec<sheet::Row> {
+    let appsinks = (0..feeds).filter_map(|feed| pipeline.by_name(&format!("p{feed}")));
+    appsinks.filter_map(|element| element.downcast().ok()).map(|appsink| sheet::Row::of(&appsink)).collect()
+}
+
+/// Writes the sheet, and says where everything is.
+fn print_pictures(arguments: &Arguments, pictures: &Pictures, rows: &[sheet::Row]) -> Result<()> {
+    let folder = &arguments.output;
+    println!("records {}", list(arguments, |feed| records_of(folder, feed)));
+    if let Some(encoding) = pictures.encoding {
+        println!("videos  {}", list(arguments, |feed| video_of(folder, feed, encoding)));
+    }
+    if pictures.sheet {
+        let file = folder.join("sheet.png");
+        sheet::write(rows, &file)?;
+        println!("sheet   {}", file.display());
+    }
+    pictures.missing().iter().for_each(|missing| println!("{missing}"));
+    Ok(())
+}
+
+fn list(arguments: &Arguments, file: impl Fn(usize) -> PathBuf) -> String {
+    let files: Vec<_> = (0..arguments.clips.len()).map(|feed| file(feed).display().to_string()).collect();
+    files.join(" ")
 }
 
 fn parse_arguments() -> Result<Arguments> {
@@ -66,22 +181,36 @@ fn parse_arguments() -> Result<Arguments> {
 }
 
 /// The pipeline, as one would type it.
-fn describe(arguments: &Arguments) -> String {
+fn describe(arguments: &Arguments, pictures: &Pictures) -> Result<String> {
     let model = arguments.model.display();
     let mut text = format!("nvbatcher name=b ! nvinference name=i model={model} ! nvunbatcher name=u");
     for (feed, clip) in arguments.clips.iter().enumerate() {
-        let (clip, records) = (clip.display(), records_of(&arguments.output, feed));
+        let path = clip.canonicalize().with_context(|| clip.display().to_string())?;
+        let (uri, name) = (glib::filename_to_uri(&path, None)?, name_of(feed, clip));
         text += &format!(
-            " filesrc location={clip} ! decodebin ! b.sink_{feed} \
-             u.src_{feed} ! nvsink name=s{feed} location={} overflow=block",
-            records.display()
+            " nvfeed uri={uri} feed-id={name} ! b.sink_{feed} \
+             u.src_{feed} ! nvtrack ! tee name=t{feed} \
+             t{feed}. ! queue ! nvsink name=s{feed} location={} overflow=block",
+            records_of(&arguments.output, feed).display()
         );
+        text += &pictures.branch(&arguments.output, feed);
     }
-    text
+    Ok(text)
+}
+
+/// A name for the feed, after its clip.
+fn name_of(feed: usize, clip: &Path) -> String {
+    let stem = clip.file_stem().unwrap_or_default().to_string_lossy();
+    let stem: String = stem.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    format!("{stem}-{feed}")
 }
 
 fn records_of(folder: &Path, feed: usize) -> PathBuf {
     folder.join(format!("feed-{feed}.jsonl"))
+}
+
+fn video_of(folder: &Path, feed: usize, encoding: &Encoding) -> PathBuf {
+    folder.join(format!("feed-{feed}.{}", encoding.extension))
 }
 
 /// Follows the bus until the end, with a line of progress a second.

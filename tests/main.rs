@@ -18,6 +18,8 @@ mod feed_states;
 mod feeds;
 // Flushes, releases, ends and new beginnings that cross each other.
 mod crossings;
+// The example applications, and the demo.
+mod examples;
 // The engine fails, hangs and lies, and the frames go on.
 mod engine;
 // A source that stays up: files that are well, and files that are not.
@@ -48,7 +50,7 @@ mod nvsink;
 mod outages;
 // Identities over time, on frames and behind the batcher.
 mod nvtrack;
-// The pipelines and examples that documentation and scripts show.
+// The pipelines that documentation and scripts show.
 mod pipelines;
 // What runs the model, and what takes its place.
 mod providers;

@@ -1,21 +1,17 @@
-//! Whatever the documentation shows runs: scripts, pipelines in prose, examples.
+//! Whatever the documentation shows runs: scripts, and pipelines in prose. `examples.rs` runs the examples.
 //!
 //! Pipelines are found in the text: a line that begins with `gst-launch-1.0`, with or without `./dev run` before it,
 //! and its continuation lines. All of them must parse. Those that end by themselves (they read the clips or have
 //! `num-buffers`) run as printed, in a folder that looks like the repository.
 
 use crate::support::cameras::Server;
-use crate::support::{clip, init, records, repository, tiny_model};
+use crate::support::{clip, command_output as run, init, records, repository, tiny_model};
 use gst::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-
-#[path = "../examples/detect.rs"]
-#[expect(dead_code, reason = "its main is for the command line")]
-mod detect;
 
 const LAUNCH: &str = "gst-launch-1.0 ";
 
@@ -120,15 +116,6 @@ fn workplace() -> tempfile::TempDir {
     link(clips, ".cache/clips");
     link(repository("models"), "models");
     folder
-}
-
-/// Runs a command to its end; what it said on standard output.
-fn run(command: &mut Command) -> String {
-    let output = command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    let complaints = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {}\n{said}\n{complaints}", output.status);
-    said
 }
 
 /// Runs what the text shows; how many records each file has got.
@@ -358,62 +345,5 @@ fn every_script_is_listed_and_tested() {
     for script in scripts {
         let run = [format!("records_of_script(\"{script}\")"), format!("repository(\"pipelines/{script}\")")];
         assert!(run.iter().any(|run| tests.contains(run)), "{script} is not run");
-    }
-}
-
-#[test]
-fn the_rust_example_finds_the_person_on_the_phone() {
-    static PERSONS: std::sync::Mutex<BTreeSet<String>> = std::sync::Mutex::new(BTreeSet::new());
-    init();
-    let clips = [clip("carphone_pristine.mp4")];
-    detect::detect(&repository("models/nanodet-g-320.onnx"), &clips, |line| {
-        if let Some((frame, _)) = line.split_once(": person ") {
-            PERSONS.lock().expect("nobody panics with it").insert(frame.to_owned());
-        }
-    })
-    .expect("the example runs");
-    let frames = PERSONS.lock().expect("nobody panics with it").len();
-    assert!(frames > CARPHONE / 2, "a person on {frames} frames only");
-}
-
-/// A Python that has GStreamer's bindings. Debian's package serves Debian's own Python only.
-fn python_with_gstreamer() -> Option<&'static str> {
-    let imports = |python: &&str| {
-        let mut command = Command::new(python);
-        command.args(["-c", "import gi; gi.require_version('Gst', '1.0')"]).stderr(Stdio::null());
-        command.status().is_ok_and(|status| status.success())
-    };
-    ["python3", "/usr/bin/python3"].into_iter().find(imports)
-}
-
-#[test]
-fn the_python_example_finds_the_person_on_the_phone() {
-    let example = repository("examples/detect.py");
-    let Some(python) = python_with_gstreamer() else {
-        eprintln!("no Python here has PyGObject: the example is compiled, and not run");
-        run(Command::new("python3")
-            .args(["-c", "import ast, sys; ast.parse(open(sys.argv[1]).read())"])
-            .arg(example));
-        return;
-    };
-    let said = run(Command::new(python).arg(example).arg(clip("carphone_pristine.mp4")));
-    let frames: BTreeSet<_> = said.lines().filter_map(|line| line.split_once(": person ")).collect();
-    let frames: BTreeSet<_> = frames.into_iter().map(|(frame, _)| frame).collect();
-    assert!(frames.len() > CARPHONE / 2, "a person on {} frames only", frames.len());
-}
-
-#[test]
-fn the_code_in_the_readme_is_part_of_the_examples() {
-    let readme = fs::read_to_string(repository("README.md")).expect("there is a README");
-    for (language, example) in [("rust", "examples/detect.rs"), ("python", "examples/detect.py")] {
-        let source = fs::read_to_string(repository(example)).expect("an example");
-        let bare = |text: &str| text.lines().map(str::trim).collect::<Vec<_>>().join("\n");
-        let source = bare(&source);
-        let blocks: Vec<_> = readme.split(&format!("```{language}\n")).skip(1).collect();
-        assert!(!blocks.is_empty(), "the README shows no {language}");
-        for block in blocks {
-            let block = bare(block.split("```").next().unwrap_or_default());
-            assert!(source.contains(block.trim()), "not in {example}:\n{block}");
-        }
     }
 }

@@ -179,3 +179,15 @@ pub(crate) fn gst_launch(description: &str) -> std::process::Command {
     command.arg("-q").args(description.split_whitespace());
     command
 }
+
+/// Runs a command to its end; what it said on standard output.
+pub(crate) fn command_output(command: &mut std::process::Command) -> String {
+    let output = command
+        .stdin(std::process::Stdio::null())
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let complaints = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {}\n{said}\n{complaints}", output.status);
+    said
+}
