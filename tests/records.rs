@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests, too")]
 
 use crate::support::{init, launch, run_to_eos};
+use gst::prelude::*;
 use gstnextvision::infer::script::{Action, Gives, ScriptOptions, install};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -43,7 +44,7 @@ fn the_records_of_a_detector_a_tracker_and_two_second_models_are_valid() {
         format!("{source} ! b.sink_{feed} u.src_{feed} ! queue ! nvtrack ! {sink}")
     };
     let pipeline = launch(&format!(
-        "nvbatcher name=b interval=1 ! nvinference model={} ! nvinference operate-on=objects model={} \
+        "nvbatcher name=b ! nvinference model={} ! nvinference operate-on=objects model={} \
          ! nvinference operate-on=objects model={} ! nvunbatcher name=u {} {}",
         detector.model(),
         classifier.model(),
@@ -51,6 +52,8 @@ fn the_records_of_a_detector_a_tracker_and_two_second_models_are_valid() {
         feed(0, "base64"),
         feed(1, "list"),
     ));
+    let batcher = pipeline.by_name("b").unwrap();
+    batcher.sink_pads().iter().for_each(|pad| pad.set_property("interval", 1_u32));
     run_to_eos(&pipeline);
     for feed in 0..2 {
         let records = valid_records(&path(feed));
@@ -72,7 +75,7 @@ fn the_records_of_frames_that_nothing_has_touched_or_that_failed_are_valid() {
     let sink = format!("nvsink overflow=block location={}", path.display());
     run_to_eos(&launch(&format!("videotestsrc num-buffers=3 ! {sink}")));
     assert_eq!(valid_records(&path).len(), 3);
-    let script = install("records-failing", ScriptOptions::default(), |_| Action::Error("as told".to_owned()));
+    let script = install("records-failing", ScriptOptions::default(), |_| Action::Error("no".to_owned()));
     let failing = format!("nvinference model={}", script.model());
     run_to_eos(&launch(&format!("videotestsrc num-buffers=3 ! {failing} ! {sink}")));
     let records = valid_records(&path);

@@ -70,7 +70,7 @@ pub enum FrameInclusion {
     #[enum_value(name = "Sampled: every sample-interval-th frame of a feed", nick = "sampled")]
     Sampled,
     /// So many a second.
-    #[enum_value(name = "Target rate: target-fps frames a second of each feed, evenly", nick = "target-fps")]
+    #[enum_value(name = "Target fps: target-fps frames a second of each feed, evenly", nick = "target-fps")]
     TargetFps,
 }
 
