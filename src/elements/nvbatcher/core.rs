@@ -236,10 +236,11 @@ impl Core {
         self.state.lock().links
     }
 
-    /// Downstream, while it was the one of `links`, has failed: the sink pads pass that on until there is another.
+    /// Downstream, while it was the one of `links`, has failed: the sink pads pass that on until there is another. Not
+    /// if what may make it another one still waits in a queue: it has not seen that yet.
     pub(super) fn fail(&self, links: u64, error: gst::FlowError) {
         let mut state = self.state.lock();
-        if state.links != links {
+        if state.links != links || state.lanes.values().any(Lane::will_reopen) {
             return;
         }
         state.downstream = Err(error);

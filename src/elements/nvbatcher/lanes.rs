@@ -105,6 +105,11 @@ impl Lane {
         self.frames <= self.options.max_size_buffers / 2
     }
 
+    /// Whether an event waits that may make downstream take frames again.
+    pub(super) fn will_reopen(&self) -> bool {
+        self.queue.iter().any(|queued| matches!(queued, Queued::Event(_, event) if link::reopens(event)))
+    }
+
     /// Takes everything out.
     pub(super) fn clear(&mut self) -> VecDeque<Queued> {
         self.frames = 0;

@@ -12,6 +12,10 @@ const MAX_ON_THE_WAY: usize = 1;
 /// Most entries in all. Events are small, but nothing here is unbounded.
 const MAX_ENTRIES: usize = 256;
 
+/// Which downstream there is; see [`Outbox::fail`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Links(u64);
+
 /// What goes through.
 #[derive(Debug)]
 pub(super) enum Entry<W> {
@@ -21,20 +25,21 @@ pub(super) enum Entry<W> {
 
 #[derive(Debug)]
 struct State<W> {
-    queue: VecDeque<Entry<W>>,
+    /// Each with the downstream it was put in for.
+    queue: VecDeque<(Links, Entry<W>)>,
     /// Work put in and not done with.
     on_the_way: usize,
     open: bool,
     flushing: bool,
     downstream: Result<(), gst::FlowError>,
     /// Rises when there may be another downstream.
-    links: u64,
+    links: Links,
 }
 
 /// What the pushing thread finds.
 #[derive(Debug)]
 pub(super) enum Taken<W> {
-    Entry(Entry<W>),
+    Entry(Entry<W>, Links),
     Empty,
     Closed,
 }
@@ -54,7 +59,7 @@ impl<W> Default for Outbox<W> {
             open: false,
             flushing: false,
             downstream: Ok(()),
-            links: 0,
+            links: Links::default(),
         };
         Self { state: Mutex::new(state), signal: Signal::default() }
     }
@@ -88,7 +93,7 @@ impl<W> Outbox<W> {
         state.flushing = flushing;
         state.on_the_way = 0;
         state.renew();
-        let survives = |entry: &Entry<W>| matches!(entry, Entry::Event(event) if link::survives_flush(event));
+        let survives = |(_, entry): &(Links, Entry<W>)| matches!(entry, Entry::Event(event) if link::survives_flush(event));
         let (kept, freed) =
             std::mem::take(&mut state.queue).into_iter().partition::<VecDeque<_>, _>(survives);
         state.queue = kept;
@@ -116,7 +121,8 @@ impl<W> Outbox<W> {
                 let room = state.queue.len() < MAX_ENTRIES;
                 if let Some(entry) = entry.take_if(|_| room) {
                     state.on_the_way += usize::from(is_work);
-                    state.queue.push_back(entry);
+                    let links = state.links;
+                    state.queue.push_back((links, entry));
                     Put::In
                 } else if entry.is_none() && (!is_work || state.on_the_way <= MAX_ON_THE_WAY) {
                     return if is_work { state.downstream } else { Ok(()) };
@@ -136,7 +142,7 @@ impl<W> Outbox<W> {
         if !state.open {
             return Taken::Closed;
         }
-        state.queue.pop_front().map_or(Taken::Empty, Taken::Entry)
+        state.queue.pop_front().map_or(Taken::Empty, |(links, entry)| Taken::Entry(entry, links))
     }
 
     /// Work that was taken has been pushed, or let go of.
@@ -147,13 +153,9 @@ impl<W> Outbox<W> {
         self.signal.raise();
     }
 
-    /// Which downstream there is; see [`Self::fail`].
-    pub(super) fn links(&self) -> u64 {
-        self.state.lock().links
-    }
-
-    /// Downstream, while it was the one of `links`, has failed: [`Self::put`] passes that on until there is another.
-    pub(super) fn fail(&self, links: u64, error: gst::FlowError) {
+    /// Downstream has failed with what was put in for the one of `links`: [`Self::put`] passes that on until there is
+    /// another, which one that was put in later may be for.
+    pub(super) fn fail(&self, links: Links, error: gst::FlowError) {
         let mut state = self.state.lock();
         if state.links == links {
             state.downstream = Err(error);
@@ -168,7 +170,7 @@ impl<W> Outbox<W> {
 
 impl<W> State<W> {
     const fn renew(&mut self) {
-        self.links += 1;
+        self.links.0 += 1;
         self.downstream = Ok(());
     }
 }
@@ -190,8 +192,8 @@ mod tests {
         outbox.open();
         outbox.put(Entry::Work(1)).unwrap();
         outbox.put(Entry::Event(gst::event::Eos::new())).unwrap();
-        assert!(matches!(outbox.take(), Taken::Entry(Entry::Work(1))));
-        assert!(matches!(outbox.take(), Taken::Entry(Entry::Event(_))));
+        assert!(matches!(outbox.take(), Taken::Entry(Entry::Work(1), _)));
+        assert!(matches!(outbox.take(), Taken::Entry(Entry::Event(_), _)));
         assert!(matches!(outbox.take(), Taken::Empty));
     }
 
@@ -202,17 +204,36 @@ mod tests {
         assert!(matches!(outbox.take(), Taken::Closed));
     }
 
+    /// Takes work out, and says which downstream it was put in for.
+    fn taken(outbox: &Outbox<u32>) -> Links {
+        match outbox.take() {
+            Taken::Entry(Entry::Work(_), links) => links,
+            other => panic!("expected work, found {other:?}"),
+        }
+    }
+
     #[test]
     fn a_failure_downstream_comes_back_to_the_producer() {
         let outbox = Outbox::default();
         outbox.open();
-        outbox.fail(outbox.links(), gst::FlowError::NotLinked);
-        assert_eq!(outbox.put(Entry::Work(1)).unwrap_err(), gst::FlowError::NotLinked);
+        outbox.put(Entry::Work(1)).unwrap();
+        outbox.fail(taken(&outbox), gst::FlowError::NotLinked);
         outbox.done();
-        let before = outbox.links();
+        assert_eq!(outbox.put(Entry::Work(2)).unwrap_err(), gst::FlowError::NotLinked);
+    }
+
+    #[test]
+    fn a_failure_with_what_was_put_in_before_there_was_another_downstream_does_not() {
+        let outbox = Outbox::default();
+        outbox.open();
+        outbox.put(Entry::Work(1)).unwrap();
         outbox.retry();
-        outbox.fail(before, gst::FlowError::NotLinked);
         outbox.put(Entry::Work(2)).unwrap();
+        outbox.fail(taken(&outbox), gst::FlowError::NotLinked);
+        outbox.done();
+        outbox.fail(taken(&outbox), gst::FlowError::Error);
+        outbox.done();
+        assert_eq!(outbox.put(Entry::Work(3)).unwrap_err(), gst::FlowError::Error);
     }
 
     /// A producer that has put in one work and is putting in another, in a thread of its own.
@@ -231,7 +252,7 @@ mod tests {
             let taken = loop {
                 let seen = outbox.signal.seen();
                 match outbox.take() {
-                    Taken::Entry(Entry::Work(taken)) => break taken,
+                    Taken::Entry(Entry::Work(taken), _) => break taken,
                     _ => outbox.signal.wait(seen, None),
                 }
             };

@@ -2,7 +2,7 @@
 
 use super::chain::Work;
 use super::imp::{CAT, NvInference};
-use super::outbox::{Entry, Taken};
+use super::outbox::{Entry, Links, Taken};
 use crate::elements::lock;
 use crate::elements::thread::{JOIN_TIMEOUT, Step, StepThread};
 use crate::infer::Interrupt;
@@ -40,9 +40,9 @@ impl NvInference {
                     outbox.signal.wait(seen, look_at);
                     Step::Again
                 }
-                Taken::Entry(entry) => {
+                Taken::Entry(entry, links) => {
                     let Some(element) = element.upgrade() else { return Step::Stop };
-                    element.imp().catch_panic(|| Step::Stop, |imp| imp.step(entry))
+                    element.imp().catch_panic(|| Step::Stop, |imp| imp.step(entry, links))
                 }
             }
         })
@@ -52,7 +52,7 @@ impl NvInference {
     }
 
     /// One step of the src thread.
-    fn step(&self, entry: Entry<Work>) -> Step {
+    fn step(&self, entry: Entry<Work>, links: Links) -> Step {
         match entry {
             Entry::Event(event) => {
                 if event.type_() == gst::EventType::Eos {
@@ -61,7 +61,6 @@ impl NvInference {
                 self.srcpad.push_event(event);
             }
             Entry::Work(work) => {
-                let links = self.outbox.links();
                 if let Err(error) = self.deliver(work) {
                     gst::debug!(CAT, imp = self, "Downstream answered {error}");
                     self.outbox.fail(links, error);

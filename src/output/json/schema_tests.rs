@@ -94,7 +94,7 @@ fn object<'a>(record: &'a mut Value, place: &str) -> &'a mut serde_json::Map<Str
 }
 
 /// Fields that a detection has only if there is something to say.
-const OPTIONAL: [&str; 11] = [
+const OPTIONAL: [&str; 10] = [
     "landmarks",
     "track-id",
     "track-state",
@@ -104,8 +104,7 @@ const OPTIONAL: [&str; 11] = [
     "track-stationary",
     "attributes",
     "embeddings",
-    "id",
-    "parent-id",
+    "parent",
 ];
 
 #[test]
