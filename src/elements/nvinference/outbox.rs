@@ -228,9 +228,9 @@ mod tests {
         outbox.open();
         outbox.put(Entry::Work(1)).unwrap();
         outbox.retry();
-        outbox.put(Entry::Work(2)).unwrap();
         outbox.fail(taken(&outbox), gst::FlowError::NotLinked);
         outbox.done();
+        outbox.put(Entry::Work(2)).unwrap();
         outbox.fail(taken(&outbox), gst::FlowError::Error);
         outbox.done();
         assert_eq!(outbox.put(Entry::Work(3)).unwrap_err(), gst::FlowError::Error);
