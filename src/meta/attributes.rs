@@ -40,7 +40,10 @@ pub struct Spot<'a> {
 pub fn each_object(buffer: &gst::BufferRef, frame: Size, mut visit: impl FnMut(Spot<'_>)) {
     let regions = buffer.iter_meta::<VideoRegionOfInterestMeta>().take(MAX_REGIONS);
     for (place, region) in regions.enumerate() {
-        let Some(rect) = detections::rect(&region, frame) else { continue };
+        let rect = detections::rect(&region, frame);
+        if !rect.is_finite() {
+            continue;
+        }
         let label = detections::label_of(&region);
         let track = detections::track_id(&region);
         visit(Spot { place, label: &label, rect, track });

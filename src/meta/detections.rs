@@ -65,9 +65,9 @@ pub(super) fn is_usable(detection: &Detection, frame: Size) -> bool {
     detection.bbox.is_finite() && detection.confidence.is_finite() && points_finite
 }
 
-/// The rectangle of the region of a usable detection.
-pub(super) fn pixel_rect(detection: &Detection, frame: Size) -> PixelRect {
-    let box_in_frame = detection.bbox.clamped(frame);
+/// The rectangle of the region of a usable box.
+pub(super) fn pixel_rect(box_in_frame: &Rect, frame: Size) -> PixelRect {
+    let box_in_frame = box_in_frame.clamped(frame);
     let (x, width) = pixels(box_in_frame.x_min, box_in_frame.x_max, frame.width);
     let (y, height) = pixels(box_in_frame.y_min, box_in_frame.y_max, frame.height);
     (x, y, width, height)
@@ -80,22 +80,8 @@ pub(super) fn attach_one<'a>(
     found: &Found<'_>,
 ) -> gst::MetaRefMut<'a, VideoRegionOfInterestMeta, gst::meta::Standalone> {
     let Found { label, detection } = *found;
-    let bounded = bounded_text(label, MAX_LABEL_BYTES);
-    let label = without_nul(&bounded);
-    let box_in_frame = detection.bbox.clamped(frame);
-    let mut region = VideoRegionOfInterestMeta::add(buffer, &label, pixel_rect(detection, frame));
-    let part_of = |side: f32, whole: u32| f64::from(side) / f64::from(whole);
-    region.add_param(
-        gst::Structure::builder("detection")
-            .field("label_id", i32::try_from(detection.class).unwrap_or(i32::MAX))
-            .field("label", label.as_ref())
-            .field("confidence", f64::from(detection.confidence.clamp(0.0, 1.0)))
-            .field("x_min", part_of(box_in_frame.x_min, frame.width))
-            .field("y_min", part_of(box_in_frame.y_min, frame.height))
-            .field("x_max", part_of(box_in_frame.x_max.max(box_in_frame.x_min), frame.width))
-            .field("y_max", part_of(box_in_frame.y_max.max(box_in_frame.y_min), frame.height))
-            .build(),
-    );
+    let class = Some(i32::try_from(detection.class).unwrap_or(i32::MAX));
+    let mut region = add_region(buffer, frame, (label, class), &detection.bbox, detection.confidence);
     if !detection.landmarks.is_empty() {
         let parts = detection
             .landmarks
@@ -108,13 +94,42 @@ pub(super) fn attach_one<'a>(
     region
 }
 
+/// Adds a region with the parameters of `detection`. The box is finite.
+pub(super) fn add_region<'a>(
+    buffer: &'a mut gst::BufferRef,
+    frame: Size,
+    (label, label_id): (&str, Option<i32>),
+    box_in_frame: &Rect,
+    confidence: f32,
+) -> gst::MetaRefMut<'a, VideoRegionOfInterestMeta, gst::meta::Standalone> {
+    let bounded = bounded_text(label, MAX_LABEL_BYTES);
+    let label = without_nul(&bounded);
+    let inside = box_in_frame.clamped(frame);
+    let mut detection = gst::Structure::builder("detection")
+        .field("label", label.as_ref())
+        .field("confidence", f64::from(confidence.clamp(0.0, 1.0)))
+        .field("x_min", part_of(inside.x_min, frame.width))
+        .field("y_min", part_of(inside.y_min, frame.height))
+        .field("x_max", part_of(inside.x_max.max(inside.x_min), frame.width))
+        .field("y_max", part_of(inside.y_max.max(inside.y_min), frame.height))
+        .build();
+    detection.set_if_some("label_id", label_id);
+    let mut region = VideoRegionOfInterestMeta::add(buffer, &label, pixel_rect(box_in_frame, frame));
+    region.add_param(detection);
+    region
+}
+
+fn part_of(side: f32, whole: u32) -> f64 {
+    f64::from(side) / f64::from(whole)
+}
+
 /// The whole pixels from `low` to `high`: the first one, and how many.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     reason = "the box was clamped into the frame, and a float cast saturates"
 )]
-pub(super) fn pixels(low: f32, high: f32, limit: u32) -> (u32, u32) {
+fn pixels(low: f32, high: f32, limit: u32) -> (u32, u32) {
     let first = (low.floor() as u32).min(limit);
     let end = (high.ceil() as u32).min(limit);
     (first, end.saturating_sub(first))
@@ -160,21 +175,26 @@ fn read_one(region: &gst::MetaRef<'_, VideoRegionOfInterestMeta>, frame: Size) -
 }
 
 /// Where it is, in pixels of the frame.
-pub(super) fn corners(region: &gst::MetaRef<'_, VideoRegionOfInterestMeta>, frame: Size) -> [f64; 4] {
+fn corners(region: &gst::MetaRef<'_, VideoRegionOfInterestMeta>, frame: Size) -> [f64; 4] {
     let said = region.param("detection").and_then(normalized_corners);
     said.map_or_else(|| pixel_corners(region.rect()), |corners| scaled(corners, frame))
 }
 
-/// The same.
-pub(super) fn rect(region: &gst::MetaRef<'_, VideoRegionOfInterestMeta>, frame: Size) -> Option<Rect> {
+/// The same, as somebody wrote it: it may be anything.
+#[expect(clippy::cast_possible_truncation, reason = "what is too large becomes infinite")]
+pub(crate) fn rect(region: &gst::MetaRef<'_, VideoRegionOfInterestMeta>, frame: Size) -> Rect {
     let [x_min, y_min, x_max, y_max] = corners(region, frame).map(|side| side as f32);
-    let rect = Rect { x_min, y_min, x_max, y_max };
-    rect.is_finite().then_some(rect)
+    Rect { x_min, y_min, x_max, y_max }
 }
 
 /// Its identity, if a tracker has given it one.
 pub(super) fn track_id(region: &gst::MetaRef<'_, VideoRegionOfInterestMeta>) -> Option<i64> {
-    region.param("object_id").and_then(track).map(|track| track.id)
+    region.param("object_id").and_then(id)
+}
+
+/// The identity a tracker has written down.
+pub(crate) fn id(object_id: &gst::StructureRef) -> Option<i64> {
+    object_id.get::<i32>("id").map(i64::from).or_else(|_| object_id.get::<i64>("id")).ok()
 }
 
 /// Name of the class of a region: what its detection says, else its type.
@@ -211,9 +231,8 @@ fn landmarks(points: &gst::StructureRef, frame: Size) -> Vec<[f64; 2]> {
 }
 
 fn track(object_id: &gst::StructureRef) -> Option<TrackMark> {
-    let id = object_id.get::<i32>("id").map(i64::from).or_else(|_| object_id.get::<i64>("id")).ok()?;
     Some(TrackMark {
-        id,
+        id: id(object_id)?,
         state: object_id.get::<String>("state").ok(),
         age: object_id.get::<u32>("age").ok(),
         speed: number(object_id, "speed"),
@@ -223,7 +242,7 @@ fn track(object_id: &gst::StructureRef) -> Option<TrackMark> {
 }
 
 /// A number in whichever width its writer chose.
-pub(super) fn number(structure: &gst::StructureRef, field: &str) -> Option<f64> {
+pub(crate) fn number(structure: &gst::StructureRef, field: &str) -> Option<f64> {
     structure.get::<f64>(field).ok().or_else(|| structure.get::<f32>(field).ok().map(f64::from))
 }
 

@@ -86,7 +86,7 @@ fn relate<'a, 'd>(
     // Room for a track or a class of each.
     let Some(mut relations) = Relations::on(buffer, 2 * expected) else { return Vec::new() };
     let add = |detection: &Detection| {
-        let rect = detections::pixel_rect(detection, frame);
+        let rect = detections::pixel_rect(&detection.bbox, frame);
         relations.add_object(&label(detection), rect, detection.confidence)
     };
     usable.map_while(add).collect()

@@ -4,10 +4,8 @@
 //! frames), `speed` (double, pixels of the frame a second), `direction` (double, degrees) and `stationary` (boolean).
 
 use super::attributes;
-use super::detections::{MAX_REGIONS, corners, label_of, number, pixels};
+use super::detections::{MAX_REGIONS, add_region, label_of, number, rect};
 use super::relation::{self, Place, Relations};
-use super::text::without_nul;
-use crate::output::{MAX_LABEL_BYTES, bounded_text};
 use crate::track::{Mark, Predicted, State};
 use crate::vision::{Rect, Size};
 use gst_video::VideoRegionOfInterestMeta;
@@ -39,9 +37,8 @@ pub struct Region<'a> {
 pub fn regions(buffer: &gst::BufferRef, frame: Size, mut each: impl FnMut(Region<'_>)) {
     for region in buffer.iter_meta::<VideoRegionOfInterestMeta>().take(MAX_REGIONS) {
         let detection = region.param("detection");
-        let [x_min, y_min, x_max, y_max] = corners(&region, frame).map(|side| side as f32);
         each(Region {
-            box_in_frame: Rect::from_corners(x_min, y_min, x_max, y_max),
+            box_in_frame: rect(&region, frame),
             label: label_of(&region),
             label_id: detection.and_then(|found| found.get::<i32>("label_id").ok()),
             confidence: detection.and_then(|found| number(found, "confidence")).unwrap_or(1.0) as f32,
@@ -110,29 +107,14 @@ fn fill(structure: &mut gst::StructureRef, mark: &Mark) {
 pub fn attach(
     buffer: &mut gst::BufferRef,
     frame: Size,
-    (label, label_id): (&str, Option<i32>),
+    class: (&str, Option<i32>),
     predicted: &Predicted,
 ) -> bool {
     let box_in_frame = predicted.box_in_frame.clamped(frame);
     if !box_in_frame.is_finite() || box_in_frame.area() <= 0.0 {
         return false;
     }
-    let bounded = bounded_text(label, MAX_LABEL_BYTES);
-    let label = without_nul(&bounded);
-    let (x, width) = pixels(box_in_frame.x_min, box_in_frame.x_max, frame.width);
-    let (y, height) = pixels(box_in_frame.y_min, box_in_frame.y_max, frame.height);
-    let part_of = |side: f32, whole: u32| f64::from(side) / f64::from(whole);
-    let mut detection = gst::Structure::builder("detection")
-        .field("label", label.as_ref())
-        .field("confidence", f64::from(predicted.confidence.clamp(0.0, 1.0)))
-        .field("x_min", part_of(box_in_frame.x_min, frame.width))
-        .field("y_min", part_of(box_in_frame.y_min, frame.height))
-        .field("x_max", part_of(box_in_frame.x_max, frame.width))
-        .field("y_max", part_of(box_in_frame.y_max, frame.height))
-        .build();
-    detection.set_if_some("label_id", label_id);
-    let mut region = VideoRegionOfInterestMeta::add(buffer, &label, (x, y, width, height));
-    region.add_param(detection);
+    let mut region = add_region(buffer, frame, class, &box_in_frame, predicted.confidence);
     write(&mut region, &predicted.mark);
     true
 }

@@ -48,7 +48,7 @@ pub const MOST_TRACKS: u32 = 4096;
 pub const MOST_OBSERVATIONS: usize = 1024;
 
 /// Longest embedding that is looked at, in numbers.
-pub const MOST_DIMENSIONS: usize = 8192;
+pub const MOST_DIMENSIONS: usize = crate::vision::decode::MAX_DIMS;
 
 /// A track that nobody has seen for so long ends, however long `max_age` is in frames.
 pub const LONGEST_UNSEEN: Duration = Duration::from_secs(30);
