@@ -1,7 +1,10 @@
 //! The raw video the elements take: formats, limits, and reading caps with a clear refusal.
 
 use crate::meta::batch::Format;
-use gst_video::VideoFormat;
+use crate::vision::Size;
+use crate::vision::preprocess::{Matrix, Range};
+use gst_video::{VideoFormat, VideoInfo};
+use smallvec::SmallVec;
 use std::sync::Arc;
 
 /// Widest and tallest frame taken, in pixels: above every camera, and far below sizes whose frame would not fit
@@ -50,7 +53,7 @@ pub(super) fn parse_format(caps: &gst::CapsRef) -> Result<Arc<Format>, String> {
             "expected a width and a height of 1 to {MAX_SIDE} pixels, found {width}x{height}"
         ));
     }
-    let info = gst_video::VideoInfo::from_caps(caps)
+    let info = VideoInfo::from_caps(caps)
         .map_err(|_| format!("{}, found {caps}, which is not valid raw video", expected()))?;
     if !FORMATS.contains(&info.format()) || !in_system_memory(caps) {
         return Err(format!("{}, found {caps}", expected()));
@@ -81,6 +84,69 @@ pub(super) fn check_frame(buffer: &gst::BufferRef, format: &Format) -> Result<()
         format.info.height(),
         buffer.size()
     ))
+}
+
+/// Where a plane lies in the memory of its frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct PlanePlace {
+    /// Its first byte.
+    pub(super) offset: usize,
+    /// Bytes from a row to the next.
+    pub(super) stride: i32,
+}
+
+/// Where the planes of a frame lie: as its video meta says, else as its caps do. A video meta comes from whoever made the
+/// buffer: nothing it says is to be relied on before it is checked against the memory there is.
+///
+/// # Errors
+/// A sentence that says what was expected and what was found.
+pub(super) fn plane_places(
+    buffer: &gst::BufferRef,
+    info: &VideoInfo,
+) -> Result<SmallVec<[PlanePlace; 4]>, String> {
+    let places = |offsets: &[usize], strides: &[i32]| {
+        let both = offsets.iter().zip(strides).take(info.n_planes() as usize);
+        both.map(|(offset, stride)| PlanePlace { offset: *offset, stride: *stride }).collect()
+    };
+    let Some(meta) = buffer.meta::<gst_video::VideoMeta>() else {
+        return Ok(places(info.offset(), info.stride()));
+    };
+    if meta.format() == info.format() && meta.width() >= info.width() && meta.height() >= info.height() {
+        return Ok(places(meta.offset(), meta.stride()));
+    }
+    Err(format!(
+        "expected a video meta of at least {} {}x{}, as the caps say, found {} {}x{}",
+        info.format(),
+        info.width(),
+        info.height(),
+        meta.format(),
+        meta.width(),
+        meta.height()
+    ))
+}
+
+/// How the levels of a frame are to be read.
+pub(super) fn matrix_and_range(info: &VideoInfo) -> (Matrix, Range) {
+    let matrix = match info.colorimetry().matrix() {
+        gst_video::VideoColorMatrix::Bt709 => Matrix::Bt709,
+        gst_video::VideoColorMatrix::Bt2020 => Matrix::Bt2020,
+        _ => Matrix::Bt601,
+    };
+    let range = match info.colorimetry().range() {
+        gst_video::VideoColorRange::Range0_255 => Range::Full,
+        _ => Range::Limited,
+    };
+    (matrix, range)
+}
+
+/// Columns and rows of the frames.
+pub(super) fn size(info: &VideoInfo) -> Size {
+    Size::new(info.width(), info.height())
+}
+
+/// A side that caps say, in pixels; `None` if they do not.
+pub(super) fn side(caps: &gst::StructureRef, name: &str) -> Option<u32> {
+    caps.get::<i32>(name).ok().and_then(|side| u32::try_from(side).ok())
 }
 
 /// The running time of a frame; `None` without a timestamp, outside of the segment, or if there is none.

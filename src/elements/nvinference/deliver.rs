@@ -9,11 +9,11 @@ use super::runtime::Runtime;
 use super::settings::{OnError, OperateOn};
 use crate::batch::DropReason;
 use crate::clock;
-use crate::elements::{facts, lock};
+use crate::elements::{facts, lock, video};
 use crate::meta::batch::{self as meta, Batch, Format, Item, Verdict};
 use crate::meta::objects;
 use crate::output::Status;
-use crate::vision::{Detection, Size};
+use crate::vision::Detection;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -144,7 +144,7 @@ fn attach(
 ) {
     let Ok(range) = &outcome.found else { return };
     let detections = found.get(range.clone()).unwrap_or_default();
-    let size = Size::new(format.info.width(), format.info.height());
+    let size = video::size(&format.info);
     let attached = catch_unwind(AssertUnwindSafe(|| {
         objects::attach(buffer, size, detections, |detection| runtime.label(detection), &runtime.meta);
     }));

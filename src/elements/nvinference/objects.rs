@@ -7,9 +7,10 @@
 //! forgotten, and one that failed is asked about again on its next frame.
 
 use super::decode::{Failure, Outcome};
-use super::runs::{Parts, Row};
+use super::runs::Row;
 use super::runtime::Runtime;
 use super::settings::{OperateOn, Settings};
+use crate::elements::video;
 use crate::meta::attributes::{self, Spot};
 use crate::meta::batch::Format;
 use crate::meta::objects;
@@ -136,7 +137,7 @@ struct Tracks {
 impl Memory {
     /// Looks at the objects of one frame.
     pub(super) fn choose(&self, rule: &Rule, scene: &Scene<'_>, chosen: &mut Chosen) {
-        let size = size_of(scene.format);
+        let size = video::size(&scene.format.info);
         let mut tracks = self.0.lock();
         tracks.frames += 1;
         let mut admitted = 0;
@@ -206,7 +207,7 @@ impl Memory {
                 self.remember(object, finding);
             } else {
                 let label = |detection: &Detection| runtime.label(detection);
-                let size = size_of(format);
+                let size = video::size(&format.info);
                 objects::attach_within(buffer, size, object.place, found, label, &runtime.meta);
             }
         }));
@@ -281,18 +282,6 @@ fn finding(runtime: &Runtime, found: &[Detection], vector: &[f32]) -> Option<Fin
         return Some(Finding::Class(class));
     }
     (!vector.is_empty()).then(|| Finding::Vector(Arc::clone(&runtime.model), vector.into()))
-}
-
-fn size_of(format: &Format) -> Size {
-    Size::new(format.info.width(), format.info.height())
-}
-
-impl Parts {
-    /// The outcomes of a run, each with the row it is of.
-    pub(super) fn answers(&mut self) -> (impl Iterator<Item = (&Row, &mut Outcome)>, &[Detection], &[f32]) {
-        let Self { rows, outcomes, found, vectors, .. } = self;
-        (rows.iter().zip(outcomes), found, vectors)
-    }
 }
 
 #[cfg(test)]

@@ -175,6 +175,12 @@ fn keep<T>(shelf: &Mutex<Vec<T>>, item: T) {
 }
 
 impl Parts {
+    /// The outcomes of a run, each with the row it is of.
+    pub(super) fn answers(&mut self) -> (impl Iterator<Item = (&Row, &mut Outcome)>, &[Detection], &[f32]) {
+        let Self { rows, outcomes, found, vectors, .. } = self;
+        (rows.iter().zip(outcomes), found, vectors)
+    }
+
     fn clear(&mut self) {
         // Those that the engine has not taken.
         self.tickets.let_go();

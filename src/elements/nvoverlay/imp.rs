@@ -5,7 +5,7 @@ use super::settings::{DEFAULT_TAIL_LENGTH, MAX_LINE_WIDTH, MAX_TAIL_LENGTH, Pale
 use super::{canvas, negotiate, regions};
 use crate::clock;
 use crate::elements::stats::Stats;
-use crate::elements::{self, lock};
+use crate::elements::{self, lock, video};
 use crate::health::Redacted;
 use crate::meta::{frame, text};
 use crate::overlay::{Artist, Note, Options, Scene};
@@ -271,7 +271,7 @@ impl Stream {
         counters: &mut Counters,
     ) -> Result<(), String> {
         let Some((_, info)) = self.format.clone() else { return Ok(()) };
-        self.compose(buffer, Size::new(info.width(), info.height()), options);
+        self.compose(buffer, video::size(&info), options);
         let Scene { pieces, drawn, left_out } = &self.scene;
         counters.regions += drawn;
         counters.left_out += left_out;

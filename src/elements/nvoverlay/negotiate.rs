@@ -6,7 +6,7 @@
 
 use super::canvas::FORMATS;
 use super::imp::NvOverlay;
-use crate::elements::video::MAX_SIDE;
+use crate::elements::video::{self, MAX_SIDE};
 use gst::prelude::*;
 use gst_video::{CAPS_FEATURE_META_GST_VIDEO_OVERLAY_COMPOSITION as FEATURE, VideoOverlayCompositionMeta};
 
@@ -76,12 +76,8 @@ impl NvOverlay {
             if *pad == self.sinkpad { (&self.srcpad, Way::Up) } else { (&self.sinkpad, Way::Down) };
         let template = pad.pad_template_caps();
         let peer = other.peer_query_caps(Some(&template));
-        let mode = gst::CapsIntersectMode::First;
-        let mut caps = carried(&peer, way).intersect_with_mode(&template, mode);
-        if let Some(filter) = query.filter() {
-            caps = filter.intersect_with_mode(&caps, mode);
-        }
-        query.set_result(&caps);
+        let caps = carried(&peer, way).intersect_with_mode(&template, gst::CapsIntersectMode::First);
+        video::answer_caps(query, &caps);
     }
 
     /// Agrees with downstream on caps for `upstream`, and on who draws; whether that worked, and whether to attach.

@@ -130,10 +130,7 @@ impl Intake {
         {
             return *size;
         }
-        let side = |name: &str| {
-            let value = caps.structure(0).and_then(|video| video.get::<i32>(name).ok());
-            value.and_then(|value| u32::try_from(value).ok()).unwrap_or_default()
-        };
+        let side = |name| caps.structure(0).and_then(|caps| video::side(caps, name)).unwrap_or_default();
         let size = Size::new(side("width"), side("height"));
         self.format = Some((caps, size));
         size

@@ -7,6 +7,7 @@ use super::settings::{
 };
 use crate::elements::message::HealthReporter;
 use crate::elements::stats::Stats;
+use crate::elements::video::side;
 use crate::elements::{self, lock};
 use crate::health::{StageError, TrackRejected};
 use crate::track::MOST_TRACKS;
@@ -162,8 +163,7 @@ impl BaseTransformImpl for NvTrack {
 
     fn set_caps(&self, incaps: &gst::Caps, _outcaps: &gst::Caps) -> Result<(), gst::LoggableError> {
         let video = incaps.structure(0).ok_or_else(|| gst::loggable_error!(CAT, "empty caps"))?;
-        let side = |name| video.get::<i32>(name).ok().and_then(|side| u32::try_from(side).ok());
-        let (Some(width), Some(height)) = (side("width"), side("height")) else {
+        let (Some(width), Some(height)) = (side(video, "width"), side(video, "height")) else {
             return Err(gst::loggable_error!(CAT, "expected caps with width and height, found {incaps}"));
         };
         let rate = video.get::<gst::Fraction>("framerate").ok();
