@@ -59,12 +59,12 @@ def box(found):
 
 
 def ours(path):
-    """Frame -> confirmed tracks, of either form."""
+    """Frame -> tracks that have been confirmed, of either form."""
     if path.endswith(".txt"):
         return truth(path)
     said = {}
     for frame, found in records(path).items():
-        confirmed = [one for one in found if one.get("track-state") == "confirmed"]
+        confirmed = [one for one in found if one.get("track-state") in ("confirmed", "coasted")]
         said[frame] = [(one["track-id"], box(one)) for one in confirmed]
     return said
 
@@ -121,15 +121,16 @@ def measured(said, wanted):
 
 
 def is_worse(one, other):
-    return one["switches"] > other["switches"] or any(one[name] < other[name] - TOLERANCE for name in ("IDF1", "MOTA"))
+    more = any(one[name] > other[name] for name in ("switches", "fragments"))
+    return more or any(one[name] < other[name] - TOLERANCE for name in ("IDF1", "MOTA"))
 
 
 def worse(our_rows, their_rows):
-    """Names of ours that are worse than the better of their namesakes."""
+    """Names of ours that are worse in anything than any of their namesakes."""
     found = []
     for name, row in our_rows.items():
         namesakes = [other for its_name, other in their_rows.items() if its_name.split(",")[0] == name]
-        if namesakes and is_worse(row, max(namesakes, key=lambda other: other["IDF1"])):
+        if any(is_worse(row, other) for other in namesakes):
             found.append(name)
     return found
 

@@ -122,6 +122,28 @@ fn pixels_are_neither_changed_nor_copied() {
 }
 
 #[test]
+fn a_detector_that_blinks_makes_no_hole_in_a_track() {
+    for coast_frames in [0, 1, 2_u32] {
+        let mut bench = Bench::new(&[("coast-frames", coast_frames.to_value())]);
+        let mut states = Vec::new();
+        for seq in 0..12 {
+            let x = 4.0 * seq as f32;
+            let seen = [moved(x)];
+            let mut buffer = bench.frame(if (6..9).contains(&seq) { &[] } else { &seen });
+            with_facts(&mut buffer, seq, 0, Status::Inferred);
+            let found = bench.pass(buffer);
+            for found in &found {
+                assert!((found.box_in_frame.x - f64::from(100.0 + x)).abs() < 8.0, "frame {seq}: {found:?}");
+            }
+            states.push(found.first().and_then(|found| found.track_state.clone()));
+        }
+        let coasted = states.iter().flatten().filter(|state| *state == "coasted").count();
+        assert_eq!(coasted, coast_frames as usize, "{states:?}");
+        assert_eq!(states.iter().flatten().count(), 9 + coasted, "{states:?}");
+    }
+}
+
+#[test]
 fn frames_that_were_not_inferred_get_the_predicted_box() {
     let mut bench = Bench::new(&[]);
     let mut id = None;

@@ -74,6 +74,8 @@ pub struct Params {
     pub max_age: u32,
     /// Detections in a row that confirm a track; 0 and 1 confirm it with the first.
     pub min_hits: u32,
+    /// Inferred frames in a row that may miss a track and still show it, at the predicted place.
+    pub coast_frames: u32,
     /// Least intersection over union of a detection and the box of its track, 0..1.
     pub iou_threshold: f32,
     /// Least confidence of a detection that begins a track, 0..1; with `iou` and `sort` of any that is looked at.
@@ -104,6 +106,7 @@ impl Default for Params {
             algorithm: Algorithm::default(),
             max_age: 30,
             min_hits: 3,
+            coast_frames: 3,
             iou_threshold: 0.2,
             high_threshold: 0.4,
             low_threshold: 0.3,

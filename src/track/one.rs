@@ -89,11 +89,13 @@ impl Track {
     }
 
     /// It is not on this frame, which was inferred. False if that is the end of it.
-    pub(super) fn miss(&mut self) -> bool {
+    pub(super) fn miss(&mut self, params: &Params) -> bool {
         self.misses = self.misses.saturating_add(1);
         match self.state {
             State::Tentative => return false,
-            State::Confirmed | State::Coasted if self.misses <= MOST_MISSES => self.state = State::Coasted,
+            State::Confirmed | State::Coasted if self.misses <= MOST_MISSES.max(params.coast_frames) => {
+                self.state = State::Coasted;
+            }
             State::Confirmed | State::Coasted | State::Lost => self.state = State::Lost,
         }
         true
@@ -111,9 +113,9 @@ impl Track {
         self.unseen > params.max_age || self.unseen_for > LONGEST_UNSEEN
     }
 
-    /// Whether it was on the last frame that anybody looked at.
-    pub(super) const fn is_followed(&self) -> bool {
-        self.misses == 0
+    /// Whether it was on one of the last frames that anybody looked at.
+    pub(super) const fn is_followed(&self, params: &Params) -> bool {
+        self.misses <= params.coast_frames
     }
 
     /// Whether it is on this frame.

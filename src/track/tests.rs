@@ -126,13 +126,21 @@ fn frames_that_nobody_looked_at_move_the_box_and_lose_nothing() {
 }
 
 #[test]
-fn what_was_missing_on_the_last_frame_that_was_looked_at_is_not_shown_on_the_next() {
-    let mut bench = Bench::new(with(Algorithm::Sort));
-    (0..5).for_each(|_| drop(bench.update(&[person(100.0)])));
-    bench.update(&[]);
-    bench.tracker.predict(STEP);
-    assert_eq!(bench.tracker.coasting().count(), 0);
-    assert_eq!(bench.ids(&[person(100.0)]), [1]);
+fn what_was_missing_for_longer_than_asked_for_is_not_shown_any_more() {
+    for coast_frames in 0..5 {
+        let mut bench = Bench::new(Params { coast_frames, ..with(Algorithm::Sort) });
+        (0..5).for_each(|_| drop(bench.update(&[person(100.0)])));
+        assert_eq!(bench.tracker.coasting().count(), 0, "it is there");
+        for missed in 1..7 {
+            bench.update(&[]);
+            let shown: Vec<_> = bench.tracker.coasting().collect();
+            assert_eq!(shown.len(), usize::from(missed <= coast_frames), "{missed} of {coast_frames}");
+            assert!(shown.iter().all(|one| (one.mark.id, one.mark.state) == (1, State::Coasted)));
+            bench.tracker.predict(STEP);
+            assert_eq!(bench.tracker.coasting().count(), shown.len(), "nobody looked: it is where it was");
+        }
+        assert_eq!(bench.ids(&[person(100.0)]), [1]);
+    }
 }
 
 #[test]

@@ -75,10 +75,12 @@ impl Tracker {
         self.tracks.iter_mut().for_each(Track::coast);
     }
 
-    /// After [`Self::predict`]: the tracks that were on the last frame that was looked at, and where they should be.
+    /// After [`Self::predict`] or [`Self::update`]: the tracks that are not on this frame but were on one of the last that
+    /// were looked at (see [`Params::coast_frames`]), and where they should be.
     pub fn coasting(&self) -> impl Iterator<Item = Predicted> {
-        let coasting =
-            |track: &&Track| track.state == State::Coasted && track.is_followed() && !track.is_seen();
+        let coasting = |track: &&Track| {
+            track.state == State::Coasted && track.is_followed(&self.params) && !track.is_seen()
+        };
         self.tracks.iter().filter(coasting).map(Track::predicted)
     }
 
@@ -131,7 +133,7 @@ impl Tracker {
         for (track, got) in self.tracks.iter_mut().zip(&self.rounds.of_tracks) {
             match got {
                 Some(column) => track.see(&seen[*column], &self.params),
-                None if track.miss() => {}
+                None if track.miss(&self.params) => {}
                 None => track.id = GONE,
             }
         }

@@ -161,10 +161,11 @@ impl Following {
         let step = self.step(buffer, facts);
         let rejected = self.tracker.counts().rejected;
         if facts.skipped {
-            self.predict(buffer, step);
+            self.tracker.predict(step);
         } else {
             self.update(buffer, step);
         }
+        self.attach_coasting(buffer);
         self.tracker.counts().rejected - rejected
     }
 
@@ -247,8 +248,8 @@ impl Following {
         tracks::mark(buffer, marks);
     }
 
-    fn predict(&mut self, buffer: &mut gst::BufferRef, step: Step) {
-        self.tracker.predict(step);
+    /// Says where those should be that nobody has seen on this frame.
+    fn attach_coasting(&mut self, buffer: &mut gst::BufferRef) {
         self.predicted.clear();
         self.predicted.extend(self.tracker.coasting());
         for predicted in &self.predicted {

@@ -2,8 +2,9 @@
 
 use super::following::{Following, Summary};
 use super::settings::{
-    Algorithm, DEFAULT_APPEARANCE_WEIGHT, DEFAULT_HIGH_THRESHOLD, DEFAULT_IOU_THRESHOLD,
-    DEFAULT_LOW_THRESHOLD, DEFAULT_MAX_AGE, DEFAULT_MAX_TRACKS, DEFAULT_MIN_HITS, Settings,
+    Algorithm, DEFAULT_APPEARANCE_WEIGHT, DEFAULT_COAST_FRAMES, DEFAULT_HIGH_THRESHOLD,
+    DEFAULT_IOU_THRESHOLD, DEFAULT_LOW_THRESHOLD, DEFAULT_MAX_AGE, DEFAULT_MAX_TRACKS, DEFAULT_MIN_HITS,
+    MOST_COAST_FRAMES, Settings,
 };
 use crate::elements::message::HealthReporter;
 use crate::elements::stats::Stats;
@@ -41,6 +42,12 @@ pub struct NvTrack {
     #[property(
         name = "min-hits", get, set, type = u32, member = min_hits, default = DEFAULT_MIN_HITS,
         blurb = "Inferred frames in a row on which a track must be seen until it is confirmed. 0 and 1 confirm it with the first.",
+        mutable_playing
+    )]
+    #[property(
+        name = "coast-frames", get, set, type = u32, member = coast_frames,
+        minimum = 0, maximum = MOST_COAST_FRAMES, default = DEFAULT_COAST_FRAMES,
+        blurb = "Inferred frames in a row on which a confirmed track that the detector misses is still reported, at its predicted place, with state coasted. 0 reports what was detected.",
         mutable_playing
     )]
     #[property(

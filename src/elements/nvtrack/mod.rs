@@ -38,8 +38,8 @@ glib::wrapper! {
     /// ## Frames without inference
     ///
     /// A frame whose meta `nv-frame` says anything but `inferred` (left out by `interval`, failed, late) gets a region
-    /// at the predicted place for each track that was on the last inferred one, with state `coasted`. In a stream without
-    /// that meta every frame counts as inferred.
+    /// at the predicted place for each track that was there before, with state `coasted`; so does an inferred frame that
+    /// misses a track, up to `coast-frames` in a row. In a stream without that meta every frame counts as inferred.
     ///
     /// ## Where tracks end
     ///

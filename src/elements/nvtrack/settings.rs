@@ -33,6 +33,9 @@ impl From<Algorithm> for track::Algorithm {
 
 pub(super) const DEFAULT_MAX_AGE: u32 = 30;
 pub(super) const DEFAULT_MIN_HITS: u32 = 3;
+pub(super) const DEFAULT_COAST_FRAMES: u32 = 3;
+/// More would be where nothing is known any more.
+pub(super) const MOST_COAST_FRAMES: u32 = 30;
 pub(super) const DEFAULT_IOU_THRESHOLD: f64 = 0.2;
 pub(super) const DEFAULT_HIGH_THRESHOLD: f64 = 0.4;
 pub(super) const DEFAULT_LOW_THRESHOLD: f64 = 0.3;
@@ -44,6 +47,7 @@ pub(super) struct Settings {
     pub(super) algorithm: Algorithm,
     pub(super) max_age: u32,
     pub(super) min_hits: u32,
+    pub(super) coast_frames: u32,
     pub(super) iou_threshold: f64,
     pub(super) high_threshold: f64,
     pub(super) low_threshold: f64,
@@ -58,6 +62,7 @@ impl Default for Settings {
             algorithm: Algorithm::default(),
             max_age: DEFAULT_MAX_AGE,
             min_hits: DEFAULT_MIN_HITS,
+            coast_frames: DEFAULT_COAST_FRAMES,
             iou_threshold: DEFAULT_IOU_THRESHOLD,
             high_threshold: DEFAULT_HIGH_THRESHOLD,
             low_threshold: DEFAULT_LOW_THRESHOLD,
@@ -75,6 +80,7 @@ impl Settings {
             algorithm: self.algorithm.into(),
             max_age: self.max_age,
             min_hits: self.min_hits,
+            coast_frames: self.coast_frames,
             iou_threshold: self.iou_threshold as f32,
             high_threshold: self.high_threshold as f32,
             low_threshold: self.low_threshold as f32,

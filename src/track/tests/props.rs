@@ -42,11 +42,12 @@ fn params() -> impl Strategy<Value = Params> {
     let algorithm = prop_oneof![Just(Algorithm::Iou), Just(Algorithm::Sort), Just(Algorithm::ByteTrack)];
     let classes = prop_oneof![Just(Classes::Apart), Just(Classes::Together)];
     let ratios = [confidence(), confidence(), confidence(), confidence()];
-    (algorithm, classes, ratios, 0..5_u32, 0..4_u32, 0..9_u32).prop_map(
-        |(algorithm, classes, [iou, high, low, looks], max_age, min_hits, max_tracks)| Params {
+    (algorithm, classes, ratios, 0..5_u32, 0..4_u32, 0..3_u32, 0..9_u32).prop_map(
+        |(algorithm, classes, [iou, high, low, looks], max_age, min_hits, coast_frames, max_tracks)| Params {
             algorithm,
             max_age,
             min_hits,
+            coast_frames,
             iou_threshold: iou * 0.5,
             high_threshold: high * 0.7,
             low_threshold: low,
