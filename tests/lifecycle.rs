@@ -50,6 +50,27 @@ fn cycle(pipeline: &gst::Pipeline, stop_in: gst::State) {
     pipeline.set_state(stop_in).expect("it stops");
 }
 
+/// Each sink holds its first frame until all have one: more threads are blocked than there are cores, at once.
+#[test]
+fn sixty_feeds_whose_sinks_wait_for_each_other_play_to_their_end() {
+    const FRAMES: u64 = 5;
+    let branch = |feed: u32| {
+        format!(
+            " videotestsrc num-buffers={FRAMES} ! video/x-raw,format=GRAY8,width=8,height=8 \
+             ! b.sink_{feed}  u.src_{feed} ! fakesink sync={}",
+            feed.is_multiple_of(2)
+        )
+    };
+    let branches: String = (0..60).map(branch).collect();
+    let pipeline = launch(&format!("nvbatcher name=b max-feeds=60 ! nvunbatcher name=u {branches}"));
+    play_and_preroll(&pipeline);
+    wait_for_eos(&pipeline);
+    let batcher = pipeline.by_name("b").expect("the batcher");
+    assert_eq!(stat(&batcher, "delivered"), 60 * FRAMES);
+    assert_ledger(&batcher);
+    pipeline.set_state(gst::State::Null).expect("it stops");
+}
+
 #[test]
 fn fifty_cycles_of_ready_and_playing_leave_no_thread_and_no_descriptor_behind() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -14,6 +14,7 @@ pub mod nvoverlay;
 pub mod nvsink;
 pub mod nvtrack;
 pub mod nvunbatcher;
+mod pool;
 mod signal;
 mod stats;
 mod sticky;

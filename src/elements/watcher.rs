@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Weak};
 use std::time::Duration;
 
-/// How late a check may be, so that the deadlines of many subjects share a wake-up.
+/// How late the checks of most may be.
 const SLACK: Duration = Duration::from_millis(10);
 
 /// The deadline of who has none.
@@ -26,6 +26,11 @@ const NEVER: u64 = u64::MAX;
 pub(super) trait Watched: Send + Sync + 'static {
     /// Does what is due at `now`; returns when to call again, `None` if nobody need. Must neither block nor call out.
     fn check(self: Arc<Self>, now: Monotonic) -> Option<Monotonic>;
+
+    /// How late a check may be, so that the deadlines of many subjects share a wake-up.
+    fn slack(&self) -> Duration {
+        SLACK
+    }
 }
 
 /// Being watched; ends when dropped. The last one to end also ends the thread, and waits for that.
@@ -49,6 +54,8 @@ struct Subjects {
     thread: Option<StepThread>,
     /// Counts the threads; all but the latest end.
     generation: u64,
+    /// For those that are due in a round; kept for its memory.
+    round: Vec<(u64, Subject)>,
 }
 
 #[derive(Clone)]
@@ -56,6 +63,7 @@ struct Subject {
     watched: Weak<dyn Watched>,
     /// When to check, on the monotonic clock; [`NEVER`] if not at all.
     due: Arc<AtomicU64>,
+    slack: Duration,
 }
 
 /// Watches `subject`, first of all now.
@@ -65,7 +73,7 @@ struct Subject {
 pub(super) fn watch(subject: &Arc<impl Watched>) -> io::Result<Watching> {
     static WATCHER: LazyLock<Arc<Watcher>> = LazyLock::new(Arc::default);
     let weak = Arc::downgrade(subject);
-    Watcher::watch(&WATCHER, weak)
+    Watcher::watch(&WATCHER, weak, subject.slack())
 }
 
 impl Watching {
@@ -100,7 +108,7 @@ impl Drop for Watching {
 }
 
 impl Watcher {
-    fn watch(this: &Arc<Self>, watched: Weak<dyn Watched>) -> io::Result<Watching> {
+    fn watch(this: &Arc<Self>, watched: Weak<dyn Watched>, slack: Duration) -> io::Result<Watching> {
         let due = Arc::new(AtomicU64::new(0));
         let mut subjects = this.subjects.lock();
         if subjects.thread.is_none() {
@@ -110,7 +118,7 @@ impl Watcher {
         }
         let id = subjects.next_id;
         subjects.next_id += 1;
-        subjects.all.insert(id, Subject { watched, due: Arc::clone(&due) });
+        subjects.all.insert(id, Subject { watched, due: Arc::clone(&due), slack });
         drop(subjects);
         this.signal.raise();
         Ok(Watching { id, due, watcher: Arc::clone(this) })
@@ -120,8 +128,8 @@ impl Watcher {
     fn step(&self, generation: u64) -> Step {
         let seen = self.signal.seen();
         let now = clock::now();
-        let Some(due) = self.due(generation, now) else { return Step::Stop };
-        for (id, Subject { watched, due }) in due {
+        let Some(mut round) = self.due(generation, now) else { return Step::Stop };
+        for (id, Subject { watched, due, .. }) in round.drain(..) {
             // Before the look: who finds something to be due after it asks anew.
             due.store(NEVER, Ordering::Release);
             let Some(watched) = watched.upgrade() else { continue };
@@ -132,29 +140,34 @@ impl Watcher {
                 Err(_) => drop(self.subjects.lock().all.remove(&id)),
             }
         }
+        self.subjects.lock().round = round;
         self.signal.wait(seen, self.next());
         Step::Again
     }
 
     /// Who is to be checked at `now`; `None` if the thread of that generation is to end.
     fn due(&self, generation: u64, now: Monotonic) -> Option<Vec<(u64, Subject)>> {
-        let subjects = self.subjects.lock();
+        let mut subjects = self.subjects.lock();
         if subjects.generation != generation {
             return None;
         }
+        let mut round = std::mem::take(&mut subjects.round);
         let due = subjects.all.iter().filter(|(_, subject)| {
             let due = subject.due.load(Ordering::Acquire);
             due != NEVER && due <= now.as_nanos()
         });
-        Some(due.map(|(id, subject)| (*id, subject.clone())).collect())
+        round.extend(due.map(|(id, subject)| (*id, subject.clone())));
+        Some(round)
     }
 
     /// When to look again if nobody asks.
     fn next(&self) -> Option<Monotonic> {
         let subjects = self.subjects.lock();
-        let earliest = subjects.all.values().map(|subject| subject.due.load(Ordering::Acquire)).min();
-        let earliest = earliest.filter(|due| *due != NEVER).map(Monotonic::from_nanos)?;
-        Some(earliest.saturating_add(SLACK))
+        let latest = |subject: &Subject| {
+            let due = Some(subject.due.load(Ordering::Acquire)).filter(|due| *due != NEVER)?;
+            Some(Monotonic::from_nanos(due).saturating_add(subject.slack))
+        };
+        subjects.all.values().filter_map(latest).min()
     }
 }
 
@@ -193,7 +206,7 @@ mod tests {
     fn a_subject_is_checked_at_once_and_at_its_deadlines() {
         let watcher = Arc::<Watcher>::default();
         let (subject, checks) = ticker(Some(Duration::from_millis(5)), false);
-        let watching = Watcher::watch(&watcher, Arc::downgrade(&subject)).unwrap();
+        let watching = Watcher::watch(&watcher, Arc::downgrade(&subject), SLACK).unwrap();
         let first = checks.recv_timeout(PATIENCE).unwrap();
         let second = checks.recv_timeout(PATIENCE).unwrap();
         assert!(second.since(first) >= Duration::from_millis(5));
@@ -205,7 +218,7 @@ mod tests {
     fn a_subject_without_deadline_is_checked_when_it_asks() {
         let watcher = Arc::<Watcher>::default();
         let (subject, checks) = ticker(None, false);
-        let watching = Watcher::watch(&watcher, Arc::downgrade(&subject)).unwrap();
+        let watching = Watcher::watch(&watcher, Arc::downgrade(&subject), SLACK).unwrap();
         checks.recv_timeout(PATIENCE).unwrap();
         let deadline = clock::now().saturating_add(Duration::from_millis(20));
         watching.due_by(Some(deadline));
@@ -219,8 +232,8 @@ mod tests {
         let (subject, checks) = ticker(None, false);
         for _ in 0..20 {
             let both = [
-                Watcher::watch(&watcher, Arc::downgrade(&subject)),
-                Watcher::watch(&watcher, Arc::downgrade(&subject)),
+                Watcher::watch(&watcher, Arc::downgrade(&subject), SLACK),
+                Watcher::watch(&watcher, Arc::downgrade(&subject), SLACK),
             ];
             checks.recv_timeout(PATIENCE).unwrap();
             let [one, other] = both.map(Result::unwrap);
@@ -235,7 +248,7 @@ mod tests {
     fn a_subject_that_is_gone_is_not_kept_alive() {
         let watcher = Arc::<Watcher>::default();
         let (subject, checks) = ticker(Some(Duration::from_millis(1)), false);
-        let watching = Watcher::watch(&watcher, Arc::downgrade(&subject)).unwrap();
+        let watching = Watcher::watch(&watcher, Arc::downgrade(&subject), SLACK).unwrap();
         let weak = Arc::downgrade(&subject);
         drop(subject);
         // The channel ends when the last reference does.
@@ -250,7 +263,7 @@ mod tests {
         let (bad, of_bad) = ticker(None, true);
         let (good, of_good) = ticker(Some(Duration::from_millis(1)), false);
         let watching =
-            [&bad, &good].map(|subject| Watcher::watch(&watcher, Arc::downgrade(subject)).unwrap());
+            [&bad, &good].map(|subject| Watcher::watch(&watcher, Arc::downgrade(subject), SLACK).unwrap());
         of_bad.recv_timeout(PATIENCE).unwrap();
         for _ in 0..3 {
             of_good.recv_timeout(PATIENCE).unwrap();

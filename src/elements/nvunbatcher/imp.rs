@@ -1,9 +1,10 @@
-//! The element: pads, events, queries, and the thread of every src pad.
+//! The element: pads, events, queries, and the task of every src pad.
 
 use super::outlets::{Effects, Outlets, Parcel};
 use crate::elements::message::HealthReporter;
+use crate::elements::pool::{Next, TaskId};
 use crate::elements::stats::Stats;
-use crate::elements::thread::{JOIN_TIMEOUT, Step, StepThread};
+use crate::elements::thread::JOIN_TIMEOUT;
 use crate::elements::{link, lock, video};
 use crate::health::Redacted;
 use crate::meta::batch as meta;
@@ -26,7 +27,7 @@ pub struct NvUnbatcher {
         name = "stats", get = Self::stats, type = Stats,
         blurb = "Counters since the element was made, all uint64 frames: unlinked (frames of feeds without a pad) and per pad delivered and queued."
     )]
-    threads: Mutex<BTreeMap<u32, StepThread>>,
+    tasks: Mutex<BTreeMap<u32, TaskId>>,
     pub(super) outlets: Arc<Outlets>,
     /// For the batch that is being distributed; kept for its memory.
     effects: Mutex<Effects>,
@@ -60,7 +61,7 @@ impl ObjectSubclass for NvUnbatcher {
             })
             .build();
         Self {
-            threads: Mutex::default(),
+            tasks: Mutex::default(),
             outlets: Arc::default(),
             effects: Mutex::default(),
             keeps_facts: AtomicBool::new(false),
@@ -86,7 +87,7 @@ impl ElementImpl for NvUnbatcher {
             gst::subclass::ElementMetadata::new(
                 "NextVision un-batcher",
                 "Filter/Video/Demuxer",
-                "Gives every frame of a batch back to its feed, each feed from a thread of its own",
+                "Gives every frame of a batch back to its feed; no feed waits for another",
                 elements::AUTHOR,
             )
         });
@@ -199,12 +200,10 @@ impl NvUnbatcher {
         Ok(pad)
     }
 
-    /// Ends the thread of a pad that is to go. One that is stuck downstream is freed by a flush: deactivating the pad
+    /// Ends the task of a pad that is to go. One that is stuck downstream is freed by a flush: deactivating the pad
     /// would wait for it for ever.
     fn stop_pushing(&self, pad: &gst::Pad, feed: u32) {
-        self.outlets.stop(feed);
-        let thread = lock(&self.threads).remove(&feed);
-        if thread.is_none_or(|thread| thread.stop(JOIN_TIMEOUT)) {
+        if self.stop_task(feed) {
             return;
         }
         gst::warning!(CAT, obj = pad, "The thread is blocked downstream; flushing to free it");
@@ -235,36 +234,45 @@ impl NvUnbatcher {
 
     fn src_activate(&self, pad: &gst::Pad, feed: u32, active: bool) -> Result<(), gst::LoggableError> {
         if !active {
-            self.outlets.stop(feed);
-            let thread = lock(&self.threads).remove(&feed);
-            if thread.is_some_and(|thread| !thread.stop(JOIN_TIMEOUT)) {
+            if !self.stop_task(feed) {
                 gst::warning!(CAT, obj = pad, "The thread is blocked downstream; letting go of it");
             }
             return Ok(());
         }
         let Some(tap) = self.outlets.start(feed) else { return Ok(()) };
         let (element, srcpad, outlets) = (self.obj().downgrade(), pad.clone(), Arc::clone(&self.outlets));
-        let name = format!("nv-src-{feed}-{}", self.obj().name());
-        let thread = StepThread::spawn(&name, move || {
-            let seen = tap.signal.seen();
+        let of_task = Arc::clone(&tap);
+        let step = move || {
             // Taken with the lock, so that who holds it knows that nothing from before is on its way.
-            let streaming = srcpad.stream_lock();
+            let _streaming = srcpad.stream_lock();
             match outlets.take(feed, clock::now()) {
-                Parcel::Stop => Step::Stop,
-                Parcel::Wait(deadline) => {
-                    drop(streaming);
-                    tap.signal.wait(seen, deadline);
-                    Step::Again
-                }
+                Parcel::Stop => Next::Stop,
+                Parcel::Wait(deadline) => Next::Wait(deadline),
                 parcel => {
-                    let Some(element) = element.upgrade() else { return Step::Stop };
-                    element.imp().catch_panic(|| Step::Stop, |imp| imp.push(&srcpad, feed, &tap, parcel))
+                    let Some(element) = element.upgrade() else { return Next::Stop };
+                    element.imp().catch_panic(
+                        || Next::Stop,
+                        |imp| {
+                            imp.push(&srcpad, feed, &of_task, parcel);
+                            Next::Again
+                        },
+                    )
                 }
             }
-        })
-        .map_err(|error| gst::loggable_error!(CAT, "No thread for {name}: {error}"))?;
-        lock(&self.threads).insert(feed, thread);
+        };
+        let task = self.outlets.pool.add(&self.obj().name(), step);
+        let task = task.map_err(|error| gst::loggable_error!(CAT, "No thread to push with: {error}"))?;
+        lock(&self.tasks).insert(feed, task);
+        tap.set_task(task);
+        self.outlets.pool.wake([task]);
         Ok(())
+    }
+
+    /// Ends the task of a pad. False if it is blocked downstream: it is let go of.
+    fn stop_task(&self, feed: u32) -> bool {
+        self.outlets.stop(feed);
+        let task = lock(&self.tasks).remove(&feed);
+        task.is_none_or(|task| self.outlets.pool.stop(task, JOIN_TIMEOUT))
     }
 
     fn stats(&self) -> Stats {

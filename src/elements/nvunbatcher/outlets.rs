@@ -6,7 +6,7 @@
 use super::known::{Age, Known};
 use crate::batch::DropReason;
 use crate::elements::link;
-use crate::elements::signal::Signal;
+use crate::elements::pool::{Pool, TaskId};
 use crate::elements::sticky::{self, Carries, MAX_EVENTS};
 use crate::meta::batch::{Batch, Frame, Item, Label};
 use crate::time::Monotonic;
@@ -32,7 +32,7 @@ pub(super) enum Parcel {
     Event(gst::Event),
     /// Nothing has come while others flow: stand in for the start of the stream.
     Silence,
-    /// Look again when the signal is raised, or at the time given.
+    /// Look again when woken, or at the time given.
     Wait(Option<Monotonic>),
     Stop,
 }
@@ -46,11 +46,11 @@ impl Carries for Parcel {
     }
 }
 
-/// What the thread of a pad looks at without the lock of all pads.
+/// What the task of a pad looks at without the lock of all pads.
 #[derive(Debug, Default)]
 pub(super) struct Tap {
-    /// Raised when there may be something to push.
-    pub(super) signal: Signal,
+    /// The task that pushes; that of nobody if there is none.
+    task: AtomicU64,
     /// Frames pushed.
     delivered: AtomicU64,
     /// Rises when the pad may have got another downstream.
@@ -58,6 +58,14 @@ pub(super) struct Tap {
 }
 
 impl Tap {
+    pub(super) fn task(&self) -> TaskId {
+        TaskId(self.task.load(Ordering::Acquire))
+    }
+
+    pub(super) fn set_task(&self, task: TaskId) {
+        self.task.store(task.0, Ordering::Release);
+    }
+
     /// A frame has been pushed.
     pub(super) fn count_delivered(&self) {
         self.delivered.fetch_add(1, Ordering::Relaxed);
@@ -106,8 +114,12 @@ pub(super) struct Effects {
     reopened: bool,
 }
 
-#[derive(Debug, Default)]
-pub(super) struct Outlets(Mutex<State>);
+/// The pads' queues, and the threads that push what is in them.
+#[derive(Default)]
+pub(super) struct Outlets {
+    state: Mutex<State>,
+    pub(super) pool: Pool,
+}
 
 /// Counters of one pad.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,7 +132,7 @@ pub(super) struct Counters {
 impl Outlets {
     /// Makes the queue of a new pad. False if the pad exists.
     pub(super) fn add(&self, feed: u32) -> bool {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         if state.outlets.contains_key(&feed) {
             return false;
         }
@@ -130,22 +142,21 @@ impl Outlets {
 
     /// Removes a pad's queue.
     pub(super) fn remove(&self, feed: u32) {
-        let outlet = self.0.lock().outlets.remove(&feed);
+        let outlet = self.state.lock().outlets.remove(&feed);
         if let Some(outlet) = outlet {
-            outlet.tap.signal.raise();
             discard(outlet.queue, DropReason::Unlinked);
         }
     }
 
     pub(super) fn vacancy(&self) -> u32 {
-        let outlets = &self.0.lock().outlets;
+        let outlets = &self.state.lock().outlets;
         (0..u32::MAX).find(|feed| !outlets.contains_key(feed)).unwrap_or(u32::MAX)
     }
 
-    /// The pad's thread may run, with what it looks at. It begins with the sticky events its feed has sent so far. `None`
+    /// The pad's task may run, with what it looks at. It begins with the sticky events its feed has sent so far. `None`
     /// if there is no such pad.
     pub(super) fn start(&self, feed: u32) -> Option<Arc<Tap>> {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         let State { outlets, known, .. } = &mut *state;
         let outlet = outlets.get_mut(&feed)?;
         let begin = known.get(&feed).map(|known| known.sticky.clone()).unwrap_or_default();
@@ -162,22 +173,20 @@ impl Outlets {
         Some(Arc::clone(&outlet.tap))
     }
 
-    /// The pad's thread is to end; what waits is dropped.
+    /// The pad's task is to end; what waits is dropped.
     pub(super) fn stop(&self, feed: u32) {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         let Some(outlet) = state.outlets.get_mut(&feed) else { return };
         outlet.active = false;
         outlet.events = 0;
         let freed = std::mem::take(&mut outlet.queue);
-        let tap = Arc::clone(&outlet.tap);
         drop(state);
-        tap.signal.raise();
         discard(freed, DropReason::Stopped);
     }
 
     /// The element has stopped: the next stream of batches begins from nothing.
     pub(super) fn reset(&self) {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         state.flowing_since = None;
         state.batcher = None;
         let forgotten = std::mem::take(&mut state.known);
@@ -189,23 +198,25 @@ impl Outlets {
     /// `effects` is used for its memory.
     pub(super) fn distribute(&self, mut batch: Batch, now: Monotonic, effects: &mut Effects) -> bool {
         effects.reopened = false;
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         for item in batch.items.drain(..) {
             state.place(item, batch.label, now, effects);
         }
         drop(state);
-        for tap in effects.woken.drain(..) {
-            tap.signal.raise();
-        }
+        self.pool.wake(effects.woken.drain(..).map(|tap| tap.task()));
         for (frame, reason) in effects.dropped.drain(..) {
             frame.ticket.discard(reason);
         }
         effects.reopened
     }
 
+    fn wake(&self, tap: &Tap) {
+        self.pool.wake([tap.task()]);
+    }
+
     /// Takes what the pad pushes next.
     pub(super) fn take(&self, feed: u32, now: Monotonic) -> Parcel {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         let flowing_since = state.flowing_since;
         let Some(outlet) = state.outlets.get_mut(&feed).filter(|outlet| outlet.active) else {
             return Parcel::Stop;
@@ -235,7 +246,7 @@ impl Outlets {
     /// Downstream of a pad, while it was the one of `links`, has said that it takes no more: its frames are
     /// dropped from here on. Events stay: another downstream needs them. Nothing is closed by a flush of its feed.
     pub(super) fn close(&self, feed: u32, links: u64, error: gst::FlowError) {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         let is_same = |outlet: &&mut Outlet| outlet.tap.links() == links && !outlet.flushing;
         let Some(outlet) = state.outlets.get_mut(&feed).filter(is_same) else {
             return;
@@ -250,7 +261,7 @@ impl Outlets {
 
     /// A pad may have got another downstream: its feed flows again.
     pub(super) fn reopen(&self, feed: u32) {
-        if let Some(outlet) = self.0.lock().outlets.get_mut(&feed) {
+        if let Some(outlet) = self.state.lock().outlets.get_mut(&feed) {
             outlet.reopen();
             outlet.video_meta = None;
         }
@@ -258,7 +269,7 @@ impl Outlets {
 
     /// Whether downstream of a pad reads video metas, if that is known; `learnt` makes it known.
     pub(super) fn video_meta(&self, feed: u32, learnt: Option<bool>) -> Option<bool> {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         let outlet = state.outlets.get_mut(&feed)?;
         outlet.video_meta = learnt.or(outlet.video_meta);
         outlet.video_meta
@@ -266,7 +277,7 @@ impl Outlets {
 
     /// The caps of a pad have changed: downstream is to be asked again.
     pub(super) fn forget_video_meta(&self, feed: u32) {
-        if let Some(outlet) = self.0.lock().outlets.get_mut(&feed) {
+        if let Some(outlet) = self.state.lock().outlets.get_mut(&feed) {
             outlet.video_meta = None;
         }
     }
@@ -274,7 +285,7 @@ impl Outlets {
     /// What upstream hears: a failure only once every pad there is has been closed, then the gravest.
     pub(super) fn flow(&self) -> Result<gst::FlowSuccess, gst::FlowError> {
         let mut worst = None;
-        for outlet in self.0.lock().outlets.values() {
+        for outlet in self.state.lock().outlets.values() {
             let Some(error) = outlet.closed else { return Ok(gst::FlowSuccess::Ok) };
             if worst.is_none_or(|worst| gravity(worst) < gravity(error)) {
                 worst = Some(error);
@@ -284,7 +295,7 @@ impl Outlets {
     }
 
     pub(super) fn counters(&self) -> (Vec<Counters>, u64) {
-        let state = self.0.lock();
+        let state = self.state.lock();
         let counters = state.outlets.iter().map(|(feed, outlet)| Counters {
             feed: *feed,
             delivered: outlet.tap.delivered.load(Ordering::Relaxed),

@@ -1,11 +1,10 @@
-//! What the thread of a src pad pushes.
+//! What the task of a src pad pushes.
 
 use super::imp::{CAT, NvUnbatcher};
 use super::outlets::{Parcel, Tap, reason_of};
 use crate::batch::DropReason;
 use crate::clock;
 use crate::elements::facts;
-use crate::elements::thread::Step;
 use crate::health::{Redacted, StageError};
 use crate::meta::batch as meta;
 use crate::meta::frame as frame_meta;
@@ -17,14 +16,13 @@ use std::sync::atomic::Ordering;
 const SINKS_RESUME: (u32, u32, u32) = (1, 22, 4);
 
 impl NvUnbatcher {
-    pub(super) fn push(&self, pad: &gst::Pad, feed: u32, tap: &Tap, parcel: Parcel) -> Step {
+    pub(super) fn push(&self, pad: &gst::Pad, feed: u32, tap: &Tap, parcel: Parcel) {
         match parcel {
             Parcel::Frame(frame, label) => self.push_frame(pad, feed, tap, frame, label),
             Parcel::Event(event) => self.push_event(pad, feed, event),
             Parcel::Silence => push_silence(pad),
             Parcel::Wait(_) | Parcel::Stop => {}
         }
-        Step::Again
     }
 
     fn push_event(&self, pad: &gst::Pad, feed: u32, event: gst::Event) {

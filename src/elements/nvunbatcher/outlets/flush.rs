@@ -11,7 +11,7 @@ impl Outlets {
     /// overtook this end.
     pub(in super::super) fn end_all(&self) {
         let mut woken = Vec::new();
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         let State { outlets, known, .. } = &mut *state;
         for (feed, outlet) in outlets {
             if outlet.eos || known.get(feed).is_some_and(|known| known.restarts) {
@@ -22,15 +22,13 @@ impl Outlets {
             woken.push(Arc::clone(&outlet.tap));
         }
         drop(state);
-        for tap in woken {
-            tap.signal.raise();
-        }
+        self.pool.wake(woken.iter().map(|tap| tap.task()));
     }
 
     /// A flush of one feed begins: what it has queued goes, and nothing more is pushed until it ends. False if it is
     /// that of a pad which was released meanwhile: nobody would end it.
     pub(in super::super) fn flush_start(&self, feed: u32, epoch: u32) -> bool {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         let State { outlets, known, .. } = &mut *state;
         if !known.entry(feed).or_default().flush(epoch) {
             return false;
@@ -44,37 +42,37 @@ impl Outlets {
         outlet.events = outlet.queue.len();
         let tap = Arc::clone(&outlet.tap);
         drop(state);
-        tap.signal.raise();
+        self.wake(&tap);
         discard(freed, DropReason::Flushed);
         true
     }
 
     /// Whether the feed has been cut off since its flush of this epoch began.
     pub(in super::super) fn is_stale(&self, feed: u32, epoch: u32) -> bool {
-        self.0.lock().known.get(&feed).is_some_and(|known| known.is_stale(epoch))
+        self.state.lock().known.get(&feed).is_some_and(|known| known.is_stale(epoch))
     }
 
     /// The feeds whose flush has begun and not ended.
     pub(in super::super) fn flushing(&self) -> Vec<u32> {
-        let state = self.0.lock();
+        let state = self.state.lock();
         state.outlets.iter().filter(|(_, outlet)| outlet.flushing).map(|(feed, _)| *feed).collect()
     }
 
     /// The flush ends: the feed flows again, also where downstream wanted no more of it.
     pub(in super::super) fn flush_stop(&self, feed: u32) {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         let Some(outlet) = state.outlets.get_mut(&feed) else { return };
         outlet.flushing = false;
         outlet.reopen();
         outlet.eos = false;
         let tap = Arc::clone(&outlet.tap);
         drop(state);
-        tap.signal.raise();
+        self.wake(&tap);
     }
 
     /// A feed was cut off in mid-stream: its frames go, and its pad ends.
     pub(in super::super) fn cut(&self, feed: u32, epoch: u32) {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         let State { outlets, known, .. } = &mut *state;
         known.entry(feed).or_default().cut(epoch);
         if known.len() > MAX_CUT {
@@ -92,14 +90,14 @@ impl Outlets {
         }
         let tap = Arc::clone(&outlet.tap);
         drop(state);
-        tap.signal.raise();
+        self.wake(&tap);
         discard(freed, DropReason::Stale);
     }
 
     /// A new stream of batches begins. One of another batcher has nothing to do with what came before; one of the same
     /// goes on counting epochs, and a flush or a cut of its feeds may have overtaken this start.
     pub(in super::super) fn begin(&self, batcher: &str) {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         if state.batcher.as_deref() == Some(batcher) {
             return;
         }
