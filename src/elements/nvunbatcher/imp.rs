@@ -246,15 +246,15 @@ impl NvUnbatcher {
             // Taken with the lock, so that who holds it knows that nothing from before is on its way.
             let _streaming = srcpad.stream_lock();
             match outlets.take(feed, clock::now()) {
-                Parcel::Stop => Next::Stop,
-                Parcel::Wait(deadline) => Next::Wait(deadline),
-                parcel => {
+                (Parcel::Stop, _) => Next::Stop,
+                (Parcel::Wait(deadline), _) => Next::Wait(deadline),
+                (parcel, again) => {
                     let Some(element) = element.upgrade() else { return Next::Stop };
                     element.imp().catch_panic(
                         || Next::Stop,
                         |imp| {
                             imp.push(&srcpad, feed, &of_task, parcel);
-                            Next::Again
+                            if again { Next::Again } else { Next::Done }
                         },
                     )
                 }

@@ -214,32 +214,32 @@ impl Outlets {
         self.pool.wake([tap.task()]);
     }
 
-    /// Takes what the pad pushes next.
-    pub(super) fn take(&self, feed: u32, now: Monotonic) -> Parcel {
+    /// Takes what the pad pushes next, and whether to look again after that even if it is not woken.
+    pub(super) fn take(&self, feed: u32, now: Monotonic) -> (Parcel, bool) {
         let mut state = self.state.lock();
         let flowing_since = state.flowing_since;
         let Some(outlet) = state.outlets.get_mut(&feed).filter(|outlet| outlet.active) else {
-            return Parcel::Stop;
+            return (Parcel::Stop, false);
         };
         if outlet.flushing {
-            return Parcel::Wait(None);
+            return (Parcel::Wait(None), false);
         }
         if let Some(parcel) = outlet.queue.pop_front() {
             outlet.quiet_since = Some(now);
             outlet.prerolled |= prerolls(&parcel);
             outlet.events -= usize::from(matches!(parcel, Parcel::Event(_)));
-            return parcel;
+            return (parcel, !outlet.queue.is_empty() || !outlet.prerolled);
         }
         if outlet.prerolled || outlet.closed.is_some() {
-            return Parcel::Wait(None);
+            return (Parcel::Wait(None), false);
         }
         let quiet_since = *outlet.quiet_since.get_or_insert(now);
         match flowing_since.map(|since| since.max(quiet_since).saturating_add(SILENCE)) {
             Some(due) if due <= now => {
                 outlet.prerolled = true;
-                Parcel::Silence
+                (Parcel::Silence, false)
             }
-            due => Parcel::Wait(due),
+            due => (Parcel::Wait(due), false),
         }
     }
 

@@ -28,6 +28,8 @@ pub(super) const LONGEST: Duration = Duration::from_millis(20);
 pub(crate) enum Next {
     /// Run again: something was done, and there may be more.
     Again,
+    /// Run when woken: something was done, and that was all.
+    Done,
     /// Run when woken, or at the time given: there was nothing to do.
     Wait(Option<Monotonic>),
     /// End the task.
@@ -254,14 +256,14 @@ impl Core {
             return Some(run);
         }
         task.run = Some(run);
-        if next == Next::Again {
+        if matches!(next, Next::Again | Next::Done) {
             task.apart = if has_blocked { TRUSTED } else { task.apart.saturating_sub(1) };
         }
-        if let (Phase::Running, Next::Wait(due)) = (task.phase, next) {
+        if task.phase == Phase::Running && next != Next::Again {
             task.phase = Phase::Idle;
-            task.due = due;
             worker.job = None;
-            if let (Some(due), Some(watching)) = (due, &self.watching) {
+            task.due = if let Next::Wait(due) = next { due } else { None };
+            if let (Some(due), Some(watching)) = (task.due, &self.watching) {
                 watching.due_by(Some(due));
             }
             return None;
