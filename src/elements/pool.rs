@@ -26,11 +26,12 @@ use std::time::Duration;
 /// How long a thread without work stays.
 const IDLE: Duration = Duration::from_secs(10);
 
-#[derive(Default)]
 struct Shared {
     core: Mutex<Core>,
     /// Raised when a task that is stopping has ended.
     ended: Signal,
+    /// How long a thread without work stays.
+    idle_for: Duration,
 }
 
 /// Threads and the tasks they share. Those that run when it is dropped end with their step.
@@ -39,14 +40,15 @@ pub(crate) struct Pool(Arc<Shared>);
 impl Default for Pool {
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Self::with_limit(cores.max(2))
+        Self::new(cores.max(2), IDLE)
     }
 }
 
 impl Pool {
-    fn with_limit(limit: usize) -> Self {
+    /// One with so many threads that are shared, which stay for so long without work.
+    fn new(limit: usize, idle_for: Duration) -> Self {
         let core = Core { limit, ..Core::default() };
-        Self(Arc::new(Shared { core: Mutex::new(core), ended: Signal::default() }))
+        Self(Arc::new(Shared { core: Mutex::new(core), ended: Signal::default(), idle_for }))
     }
 
     /// Adds a task, which runs when it is first woken. Linux shows the first 15 bytes of the names of threads:
@@ -160,18 +162,19 @@ impl Shared {
             if job.is_some() {
                 return job;
             }
-            if now.since(idle_since) >= IDLE {
-                core.workers.remove(&me);
-                core.idle.retain(|idle| *idle != me);
+            // That may have been this thread.
+            if core.workers.get(&me)?.job.is_none() {
+                if now.since(idle_since) >= self.idle_for {
+                    core.workers.remove(&me);
+                    core.idle.retain(|idle| *idle != me);
+                    return None;
+                }
+                if !core.idle.contains(&me) {
+                    core.idle.push(me);
+                }
+                MutexGuard::unlocked(&mut core, || std::thread::park_timeout(self.idle_for));
+                now = clock::now();
             }
-            if !core.workers.contains_key(&me) {
-                return None;
-            }
-            if !core.idle.contains(&me) {
-                core.idle.push(me);
-            }
-            MutexGuard::unlocked(&mut core, || std::thread::park_timeout(IDLE));
-            now = clock::now();
         }
     }
 

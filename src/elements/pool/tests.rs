@@ -22,6 +22,10 @@ impl Gate {
     }
 }
 
+fn with_limit(limit: usize) -> Pool {
+    Pool::new(limit, IDLE)
+}
+
 /// A task that says when it runs, and waits to be woken again.
 fn telling(pool: &Pool) -> (TaskId, Receiver<()>) {
     let (sender, receiver) = channel();
@@ -97,7 +101,7 @@ fn a_task_runs_at_the_time_it_asked_for() {
 
 #[test]
 fn tasks_that_block_hold_up_nobody() {
-    let pool = Pool::with_limit(1);
+    let pool = with_limit(1);
     let stuck: Vec<_> = (0..5).map(|_| blocked(&pool)).collect();
     let (free, runs) = telling(&pool);
     pool.wake(stuck.iter().map(|(task, ..)| *task));
@@ -115,7 +119,7 @@ fn tasks_that_block_hold_up_nobody() {
 
 #[test]
 fn tasks_that_wait_for_each_other_all_get_a_thread() {
-    let pool = Pool::with_limit(1);
+    let pool = with_limit(1);
     let barrier = Arc::new(Barrier::new(9));
     let tasks: Vec<_> = (0..8)
         .map(|_| {
@@ -136,7 +140,7 @@ fn tasks_that_wait_for_each_other_all_get_a_thread() {
 
 #[test]
 fn a_task_that_always_has_more_to_do_does_not_starve_the_others() {
-    let pool = Pool::with_limit(1);
+    let pool = with_limit(1);
     let busy = pool.add("t", || Next::Again).unwrap();
     let (task, runs) = telling(&pool);
     pool.wake([busy]);
@@ -149,7 +153,7 @@ fn a_task_that_always_has_more_to_do_does_not_starve_the_others() {
 
 #[test]
 fn a_task_that_does_not_block_shares_its_thread() {
-    let pool = Pool::with_limit(1);
+    let pool = with_limit(1);
     let (tasks, runs): (Vec<_>, Vec<_>) = (0..20).map(|_| telling(&pool)).unzip();
     pool.wake(tasks.iter().copied());
     runs.iter().for_each(|runs| runs.recv_timeout(LONG).unwrap());
@@ -218,9 +222,24 @@ fn a_task_that_does_not_return_is_let_go_of() {
     drop(pool);
 }
 
+/// The threads are about to end whenever there is something to do.
+#[test]
+fn no_work_is_lost_while_threads_end_for_want_of_it() {
+    const SOON: Duration = Duration::from_micros(300);
+    let pool = Pool::new(2, SOON);
+    let (tasks, runs): (Vec<_>, Vec<_>) = (0..5).map(|_| telling(&pool)).unzip();
+    for round in 0..400_u32 {
+        pool.wake(tasks.iter().copied());
+        runs.iter().for_each(|runs| runs.recv_timeout(LONG).unwrap());
+        std::thread::park_timeout(SOON * (round % 16) / 8);
+    }
+    assert!(tasks.into_iter().all(|task| pool.stop(task, LONG)));
+    assert_eq!(threads(&pool), 0);
+}
+
 #[test]
 fn a_task_may_stop_itself() {
-    let pool = Arc::new(Pool::with_limit(1));
+    let pool = Arc::new(with_limit(1));
     let (id, known) = channel::<TaskId>();
     let (sender, stopped) = channel();
     let task = pool.add("t", {
@@ -241,7 +260,7 @@ fn a_task_may_stop_itself() {
 
 #[test]
 fn a_panic_ends_its_task_and_no_other() {
-    let pool = Pool::with_limit(1);
+    let pool = with_limit(1);
     let bad = pool.add("t", || panic!("as the test wants it")).unwrap();
     let (good, runs) = telling(&pool);
     for _ in 0..3 {
@@ -272,7 +291,7 @@ fn the_end_of_a_pool_ends_its_tasks() {
 fn all_work_is_done_whatever_blocks_begins_and_ends() {
     const TASKS: usize = 12;
     const ITEMS: usize = 300;
-    let pool = Arc::new(Pool::with_limit(2));
+    let pool = Arc::new(with_limit(2));
     let done: Vec<_> = (0..TASKS).map(|_| Arc::<AtomicUsize>::default()).collect();
     let tasks: Vec<_> = done
         .iter()
@@ -332,7 +351,7 @@ fn all_work_is_done_whatever_blocks_begins_and_ends() {
 #[test]
 fn many_that_begin_in_groups_and_block_all_get_a_thread() {
     for _ in 0..10 {
-        let pool = Pool::with_limit(2);
+        let pool = with_limit(2);
         let barrier = Arc::new(Barrier::new(65));
         let tasks: Vec<_> = (0..64)
             .map(|_| {
