@@ -14,8 +14,9 @@ glib::wrapper! {
     ///
     /// Gives every frame of a batch back to its feed, in order. `src_N` belongs to the feed that came in at
     /// `nvbatcher`'s `sink_N`, with that feed's exact caps, segment, timestamps, flags and events. Every `src_%u`
-    /// pushes from a thread of its own, so a slow or blocked branch holds up its own feed only: the queue of a pad is
-    /// bounded by the `max-in-flight` of its feed at the batcher.
+    /// pushes by itself, so a slow or blocked branch holds up its own feed only: the queue of a pad is bounded by the
+    /// `max-in-flight` of its feed at the batcher. Pads whose branches do not block share as many threads as there are
+    /// cores; one that blocks gets a thread, after 4 ms (20 ms if others get on) when it does so for the first time.
     ///
     /// A feed without a `src_%u` pad is dropped and counted (`unlinked`), which is no error. A pad may be requested
     /// before its feed exists; the batcher then waits for that feed before it ends. A linked pad whose feed gives
