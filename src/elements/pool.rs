@@ -66,7 +66,7 @@ impl Pool {
         if core.workers.is_empty() {
             core.name = name.replace('\0', "");
             if let Err(error) = core.spawn(&self.0, None) {
-                let unneeded = if core.live == 0 { core.watching.take() } else { None };
+                let unneeded = if core.is_over() { core.watching.take() } else { None };
                 drop(core);
                 drop(unneeded);
                 return Err(error);
@@ -74,7 +74,6 @@ impl Pool {
         }
         let task = Task { phase: Phase::Idle, run: Some(Box::new(run)), apart: 0, due: None };
         core.tasks.insert(id, task);
-        core.live += 1;
         Ok(id)
     }
 
@@ -96,9 +95,7 @@ impl Pool {
         let removed = match core.tasks.get_mut(&id) {
             Some(task) if matches!(task.phase, Phase::Idle | Phase::Ready) => core.remove(id),
             Some(task) => {
-                let before =
-                    mem::replace(&mut task.phase, if waits { Phase::Stopping } else { Phase::Abandoned });
-                core.live -= usize::from(!before.is_last());
+                task.phase = if waits { Phase::Stopping } else { Phase::Abandoned };
                 None
             }
             None => None,
@@ -121,7 +118,6 @@ impl Drop for Pool {
         running.values_mut().for_each(|task| task.phase = Phase::Abandoned);
         core.tasks = running;
         core.ready.clear();
-        core.live = 0;
         drop(core);
         drop(waiting);
         self.0.leave_if_over();
@@ -149,7 +145,7 @@ impl Shared {
             MutexGuard::unlocked(&mut core, || catch_unwind(AssertUnwindSafe(|| drop(over))).ok());
             let is_abandoned = core.end(me, task);
             self.ended.raise();
-            if is_abandoned && core.live == 0 {
+            if is_abandoned && core.is_over() {
                 core.workers.remove(&me);
                 return None;
             }
@@ -188,7 +184,7 @@ impl Shared {
     /// Ends the threads if there is no task, and waits for those that have no step to finish first.
     fn leave_if_over(&self) {
         let mut core = self.core.lock();
-        if core.live > 0 {
+        if !core.is_over() {
             return;
         }
         let watching = core.watching.take();

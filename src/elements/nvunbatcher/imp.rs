@@ -1,8 +1,8 @@
 //! The element: pads, events, queries, and the task of every src pad.
 
-use super::outlets::{Effects, Outlets, Parcel};
+use super::outlets::{Effects, Outlets};
 use crate::elements::message::HealthReporter;
-use crate::elements::pool::{Next, TaskId};
+use crate::elements::pool::Next;
 use crate::elements::stats::Stats;
 use crate::elements::thread::JOIN_TIMEOUT;
 use crate::elements::{link, lock, video};
@@ -12,7 +12,6 @@ use crate::{clock, elements};
 use glib::subclass::prelude::*;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
-use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, LazyLock, Mutex};
 
@@ -27,7 +26,6 @@ pub struct NvUnbatcher {
         name = "stats", get = Self::stats, type = Stats,
         blurb = "Counters since the element was made, all uint64 frames: unlinked (frames of feeds without a pad) and per pad delivered and queued."
     )]
-    tasks: Mutex<BTreeMap<u32, TaskId>>,
     pub(super) outlets: Arc<Outlets>,
     /// For the batch that is being distributed; kept for its memory.
     effects: Mutex<Effects>,
@@ -61,7 +59,6 @@ impl ObjectSubclass for NvUnbatcher {
             })
             .build();
         Self {
-            tasks: Mutex::default(),
             outlets: Arc::default(),
             effects: Mutex::default(),
             keeps_facts: AtomicBool::new(false),
@@ -245,24 +242,19 @@ impl NvUnbatcher {
         let step = move || {
             // Taken with the lock, so that who holds it knows that nothing from before is on its way.
             let _streaming = srcpad.stream_lock();
-            match outlets.take(feed, clock::now()) {
-                (Parcel::Stop, _) => Next::Stop,
-                (Parcel::Wait(deadline), _) => Next::Wait(deadline),
-                (parcel, again) => {
-                    let Some(element) = element.upgrade() else { return Next::Stop };
-                    element.imp().catch_panic(
-                        || Next::Stop,
-                        |imp| {
-                            imp.push(&srcpad, feed, &of_task, parcel);
-                            if again { Next::Again } else { Next::Done }
-                        },
-                    )
-                }
-            }
+            let (parcel, next) = outlets.take(feed, clock::now());
+            let Some(parcel) = parcel else { return next };
+            let Some(element) = element.upgrade() else { return Next::Stop };
+            element.imp().catch_panic(
+                || Next::Stop,
+                |imp| {
+                    imp.push(&srcpad, feed, &of_task, parcel);
+                    next
+                },
+            )
         };
         let task = self.outlets.pool.add(&self.obj().name(), step);
         let task = task.map_err(|error| gst::loggable_error!(CAT, "No thread to push with: {error}"))?;
-        lock(&self.tasks).insert(feed, task);
         tap.set_task(task);
         self.outlets.pool.wake([task]);
         Ok(())
@@ -270,9 +262,8 @@ impl NvUnbatcher {
 
     /// Ends the task of a pad. False if it is blocked downstream: it is let go of.
     fn stop_task(&self, feed: u32) -> bool {
-        self.outlets.stop(feed);
-        let task = lock(&self.tasks).remove(&feed);
-        task.is_none_or(|task| self.outlets.pool.stop(task, JOIN_TIMEOUT))
+        let task = self.outlets.stop(feed);
+        self.outlets.pool.stop(task, JOIN_TIMEOUT)
     }
 
     fn stats(&self) -> Stats {

@@ -6,7 +6,7 @@
 use super::known::{Age, Known};
 use crate::batch::DropReason;
 use crate::elements::link;
-use crate::elements::pool::{Pool, TaskId};
+use crate::elements::pool::{Next, Pool, TaskId};
 use crate::elements::sticky::{self, Carries, MAX_EVENTS};
 use crate::meta::batch::{Batch, Frame, Item, Label};
 use crate::time::Monotonic;
@@ -26,15 +26,13 @@ const SILENCE: Duration = Duration::from_secs(1);
 const MAX_CUT: usize = 4096;
 
 /// What a pad pushes next.
+#[expect(clippy::large_enum_variant, reason = "nearly all are frames; a box would be an allocation for each")]
 #[derive(Debug)]
 pub(super) enum Parcel {
     Frame(Frame, Option<Label>),
     Event(gst::Event),
     /// Nothing has come while others flow: stand in for the start of the stream.
     Silence,
-    /// Look again when woken, or at the time given.
-    Wait(Option<Monotonic>),
-    Stop,
 }
 
 impl Carries for Parcel {
@@ -110,7 +108,7 @@ struct State {
 #[derive(Debug, Default)]
 pub(super) struct Effects {
     dropped: Vec<(Frame, DropReason)>,
-    woken: Vec<Arc<Tap>>,
+    woken: Vec<TaskId>,
     reopened: bool,
 }
 
@@ -173,15 +171,17 @@ impl Outlets {
         Some(Arc::clone(&outlet.tap))
     }
 
-    /// The pad's task is to end; what waits is dropped.
-    pub(super) fn stop(&self, feed: u32) {
+    /// The pad's task, which is given back, is to end; what waits is dropped.
+    pub(super) fn stop(&self, feed: u32) -> TaskId {
         let mut state = self.state.lock();
-        let Some(outlet) = state.outlets.get_mut(&feed) else { return };
+        let Some(outlet) = state.outlets.get_mut(&feed) else { return TaskId::default() };
+        let task = TaskId(outlet.tap.task.swap(TaskId::default().0, Ordering::AcqRel));
         outlet.active = false;
         outlet.events = 0;
         let freed = std::mem::take(&mut outlet.queue);
         drop(state);
         discard(freed, DropReason::Stopped);
+        task
     }
 
     /// The element has stopped: the next stream of batches begins from nothing.
@@ -203,43 +203,40 @@ impl Outlets {
             state.place(item, batch.label, now, effects);
         }
         drop(state);
-        self.pool.wake(effects.woken.drain(..).map(|tap| tap.task()));
+        self.pool.wake(effects.woken.drain(..));
         for (frame, reason) in effects.dropped.drain(..) {
             frame.ticket.discard(reason);
         }
         effects.reopened
     }
 
-    fn wake(&self, tap: &Tap) {
-        self.pool.wake([tap.task()]);
-    }
-
-    /// Takes what the pad pushes next, and whether to look again after that even if it is not woken.
-    pub(super) fn take(&self, feed: u32, now: Monotonic) -> (Parcel, bool) {
+    /// Takes what the pad pushes next, if there is anything, and says what its task does then.
+    pub(super) fn take(&self, feed: u32, now: Monotonic) -> (Option<Parcel>, Next) {
         let mut state = self.state.lock();
         let flowing_since = state.flowing_since;
         let Some(outlet) = state.outlets.get_mut(&feed).filter(|outlet| outlet.active) else {
-            return (Parcel::Stop, false);
+            return (None, Next::Stop);
         };
         if outlet.flushing {
-            return (Parcel::Wait(None), false);
+            return (None, Next::Wait(None));
         }
         if let Some(parcel) = outlet.queue.pop_front() {
             outlet.quiet_since = Some(now);
             outlet.prerolled |= prerolls(&parcel);
             outlet.events -= usize::from(matches!(parcel, Parcel::Event(_)));
-            return (parcel, !outlet.queue.is_empty() || !outlet.prerolled);
+            let is_all = outlet.queue.is_empty() && outlet.prerolled;
+            return (Some(parcel), if is_all { Next::Done } else { Next::Again });
         }
         if outlet.prerolled || outlet.closed.is_some() {
-            return (Parcel::Wait(None), false);
+            return (None, Next::Wait(None));
         }
         let quiet_since = *outlet.quiet_since.get_or_insert(now);
         match flowing_since.map(|since| since.max(quiet_since).saturating_add(SILENCE)) {
             Some(due) if due <= now => {
                 outlet.prerolled = true;
-                (Parcel::Silence, false)
+                (Some(Parcel::Silence), Next::Done)
             }
-            due => (Parcel::Wait(due), false),
+            due => (None, Next::Wait(due)),
         }
     }
 
@@ -346,11 +343,11 @@ impl State {
                     Some(error) => dropped.push((frame, reason_of(error))),
                     None => outlet.queue.push_back(Parcel::Frame(frame, label)),
                 }
-                woken.push(Arc::clone(&outlet.tap));
+                woken.push(outlet.tap.task());
                 if self.flowing_since.is_none() {
                     // The silence of the others counts from here.
                     self.flowing_since = Some(now);
-                    woken.extend(self.outlets.values().map(|outlet| Arc::clone(&outlet.tap)));
+                    woken.extend(self.outlets.values().map(|outlet| outlet.tap.task()));
                 }
             }
             // The next start begins with what is sticky.
@@ -365,7 +362,7 @@ impl State {
                     *reopened |= outlet.reopen();
                 }
                 outlet.push_event(event);
-                woken.push(Arc::clone(&outlet.tap));
+                woken.push(outlet.tap.task());
             }
         }
     }
@@ -430,7 +427,7 @@ fn prerolls(parcel: &Parcel) -> bool {
     match parcel {
         Parcel::Frame(..) => true,
         Parcel::Event(event) => matches!(event.type_(), gst::EventType::Gap | gst::EventType::Eos),
-        _ => false,
+        Parcel::Silence => false,
     }
 }
 

@@ -21,7 +21,6 @@ impl NvUnbatcher {
             Parcel::Frame(frame, label) => self.push_frame(pad, feed, tap, frame, label),
             Parcel::Event(event) => self.push_event(pad, feed, event),
             Parcel::Silence => push_silence(pad),
-            Parcel::Wait(_) | Parcel::Stop => {}
         }
     }
 

@@ -90,8 +90,6 @@ pub(super) struct Core {
     /// What the names of the threads end with.
     pub(super) name: String,
     pub(super) tasks: BTreeMap<TaskId, Task>,
-    /// Tasks but those that run for the last time.
-    pub(super) live: usize,
     /// Who waits for a thread, and since when.
     pub(super) ready: VecDeque<(TaskId, Monotonic)>,
     pub(super) workers: BTreeMap<u64, Worker>,
@@ -252,7 +250,6 @@ impl Core {
         }
         if next == Next::Stop {
             task.phase = Phase::Stopping;
-            self.live -= 1;
             return Some(run);
         }
         task.run = Some(run);
@@ -287,9 +284,13 @@ impl Core {
         self.tasks.remove(&id).is_some_and(|task| task.phase == Phase::Abandoned)
     }
 
+    /// Whether there is no task but such as run for the last time.
+    pub(super) fn is_over(&self) -> bool {
+        self.tasks.values().all(|task| task.phase.is_last())
+    }
+
     /// Takes a task that does not run out of the books.
     pub(super) fn remove(&mut self, id: TaskId) -> Option<Task> {
-        self.live -= 1;
         self.ready.retain(|(ready, _)| *ready != id);
         self.tasks.remove(&id)
     }

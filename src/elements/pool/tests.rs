@@ -182,7 +182,7 @@ fn a_task_that_is_stopped_before_its_thread_wakes_leaves_no_thread_behind() {
         pool.wake([task]);
         assert!(pool.stop(task, LONG));
         let core = pool.0.core.lock();
-        assert_eq!((core.workers.len(), core.sharing, core.live), (0, 0, 0));
+        assert_eq!((core.workers.len(), core.sharing, core.tasks.len()), (0, 0, 0));
     }
 }
 

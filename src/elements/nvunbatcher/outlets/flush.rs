@@ -4,7 +4,6 @@ use super::{MAX_CUT, Outlets, Parcel, State, discard};
 use crate::batch::DropReason;
 use crate::elements::link;
 use crate::elements::nvunbatcher::known::Known;
-use std::sync::Arc;
 
 impl Outlets {
     /// The batch stream has ended: so does every feed that has not, but for those that began anew by a flush which
@@ -19,10 +18,10 @@ impl Outlets {
             }
             outlet.eos = true;
             outlet.push_event(gst::event::Eos::new());
-            woken.push(Arc::clone(&outlet.tap));
+            woken.push(outlet.tap.task());
         }
         drop(state);
-        self.pool.wake(woken.iter().map(|tap| tap.task()));
+        self.pool.wake(woken);
     }
 
     /// A flush of one feed begins: what it has queued goes, and nothing more is pushed until it ends. False if it is
@@ -40,9 +39,9 @@ impl Outlets {
         let (kept, freed) = std::mem::take(&mut outlet.queue).into_iter().partition(survives);
         outlet.queue = kept;
         outlet.events = outlet.queue.len();
-        let tap = Arc::clone(&outlet.tap);
+        let task = outlet.tap.task();
         drop(state);
-        self.wake(&tap);
+        self.pool.wake([task]);
         discard(freed, DropReason::Flushed);
         true
     }
@@ -65,9 +64,9 @@ impl Outlets {
         outlet.flushing = false;
         outlet.reopen();
         outlet.eos = false;
-        let tap = Arc::clone(&outlet.tap);
+        let task = outlet.tap.task();
         drop(state);
-        self.wake(&tap);
+        self.pool.wake([task]);
     }
 
     /// A feed was cut off in mid-stream: its frames go, and its pad ends.
@@ -88,9 +87,9 @@ impl Outlets {
         if outlet.active && !std::mem::replace(&mut outlet.eos, true) {
             outlet.push_event(gst::event::Eos::new());
         }
-        let tap = Arc::clone(&outlet.tap);
+        let task = outlet.tap.task();
         drop(state);
-        self.wake(&tap);
+        self.pool.wake([task]);
         discard(freed, DropReason::Stale);
     }
 
