@@ -223,6 +223,94 @@ fn a_feed_that_was_forgotten_flows_when_it_comes_back() {
     pull(&rig, 0);
 }
 
+/// Another consumer on a newly requested src pad of the feed, instead of the one there is.
+fn replace_sink(rig: &mut Rig, feed: usize) {
+    let name = format!("src_{feed}");
+    rig.unbatcher.release_request_pad(&rig.unbatcher.static_pad(&name).expect("a pad"));
+    let sink = gst_app::AppSink::builder().sync(false).async_(false).build();
+    rig.pipeline.add(&sink).expect("a new element");
+    sink.sync_state_with_parent().expect("it starts");
+    let pad = rig.unbatcher.request_pad_simple(&name).expect("a pad that was released");
+    pad.link(&sink.static_pad("sink").expect("a pad")).expect("they link");
+    rig.feeds[feed].sink = sink;
+}
+
+/// Keeps whatever the batcher sends: it hangs in a frame of that feed.
+fn hold_at_a_frame(rig: &Rig, pad: &gst::Pad) -> crate::support::rig::HeldBatches {
+    let held = rig.hold_batches();
+    push(pad).expect("room for a frame");
+    let src = rig.batcher.static_pad("src").expect("a pad");
+    eventually("the batch is held", || src.is_blocking(), |is_blocking| *is_blocking);
+    held
+}
+
+#[test]
+fn a_feed_that_comes_back_to_another_consumer_does_not_end_there_as_it_ended_before() {
+    let (mut rig, pads) = rig(2);
+    begin(&pads[0], "one");
+    begin(&pads[1], "other");
+    push(&pads[0]).expect("it flows");
+    pull(&rig, 0);
+    pads[0].push_event(gst::event::Eos::new());
+    await_end(&rig, 0);
+    let held = hold_at_a_frame(&rig, &pads[1]);
+    // That nothing follows is held, too.
+    release(&rig, 0);
+    replace_sink(&mut rig, 0);
+    let pad = request(&rig, 0);
+    held.release();
+    begin(&pad, "two");
+    push(&pad).expect("it flows");
+    let sample = rig.pull(0);
+    assert_eq!((facts(&sample).session, facts(&sample).seq), (1, 1));
+    pad.push_event(gst::event::Eos::new());
+    rig.assert_ended(0);
+    rig.stop();
+    assert_ledger(&rig.batcher);
+}
+
+#[test]
+fn what_a_feed_left_on_its_way_is_not_for_the_consumer_of_its_next_stream() {
+    let (mut rig, pads) = rig(2);
+    begin(&pads[0], "one");
+    begin(&pads[1], "other");
+    let held = hold_at_a_frame(&rig, &pads[1]);
+    push(&pads[0]).expect("room for a frame");
+    pads[0].push_event(gst::event::Eos::new());
+    release(&rig, 0);
+    replace_sink(&mut rig, 0);
+    let pad = request(&rig, 0);
+    begin(&pad, "two");
+    push(&pad).expect("room for a frame");
+    held.release();
+    let sample = rig.pull(0);
+    assert_eq!((facts(&sample).session, facts(&sample).seq), (1, 1));
+    pad.push_event(gst::event::Eos::new());
+    rig.assert_ended(0);
+    rig.stop();
+    assert_ledger(&rig.batcher);
+}
+
+#[test]
+fn what_a_feed_left_on_its_way_still_comes_to_the_consumer_it_had() {
+    let (rig, pads) = rig(2);
+    begin(&pads[0], "one");
+    begin(&pads[1], "other");
+    let held = hold_at_a_frame(&rig, &pads[1]);
+    push(&pads[0]).expect("room for a frame");
+    pads[0].push_event(gst::event::Eos::new());
+    release(&rig, 0);
+    let pad = request(&rig, 0);
+    held.release();
+    assert_eq!(facts(&rig.pull(0)).session, 0);
+    await_end(&rig, 0);
+    begin(&pad, "two");
+    push(&pad).expect("it flows");
+    assert_eq!(facts(&pull(&rig, 0)).session, 1);
+    rig.stop();
+    assert_ledger(&rig.batcher);
+}
+
 #[test]
 fn the_end_of_a_released_feed_is_its_last_word_although_it_overtakes_the_start_of_the_batches() {
     let (rig, pads) = rig(2);

@@ -107,26 +107,33 @@ impl FeedFlush {
     }
 }
 
-/// The end of a feed whose pad was released in mid-stream, on its way downstream past the frames of the others.
+/// The end of a feed whose pad was released, on its way downstream past the frames of the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct FeedCut {
     pub(super) feed: u32,
-    /// What the feed sent in earlier epochs is stale.
+    /// What comes of the feed from here on is of this epoch or later.
     pub(super) epoch: u32,
+    /// The feed had ended: what it sent in earlier epochs still comes out of the pad there is, and of none that is
+    /// requested later. Otherwise that is stale.
+    pub(super) drains: bool,
 }
 
 impl FeedCut {
     /// As an event that overtakes whatever is queued.
     pub(super) fn to_event(self) -> gst::Event {
-        let structure =
-            gst::Structure::builder(FEED_CUT).field("feed", self.feed).field("epoch", self.epoch).build();
+        let structure = gst::Structure::builder(FEED_CUT)
+            .field("feed", self.feed)
+            .field("epoch", self.epoch)
+            .field("drains", self.drains)
+            .build();
         gst::event::CustomDownstreamOob::new(structure)
     }
 
     /// What [`Self::to_event`] made; `None` of any other event.
     pub(super) fn of(event: &gst::EventRef) -> Option<Self> {
         let structure = event.structure().filter(|structure| structure.name() == FEED_CUT)?;
-        Some(Self { feed: structure.get("feed").ok()?, epoch: structure.get("epoch").ok()? })
+        let (feed, epoch) = (structure.get("feed").ok()?, structure.get("epoch").ok()?);
+        Some(Self { feed, epoch, drains: structure.get("drains").ok()? })
     }
 }
 
@@ -283,7 +290,7 @@ mod tests {
     #[test]
     fn the_end_of_a_feed_is_told_in_and_past_the_stream() {
         gst::init().unwrap();
-        let cut = FeedCut { feed: 3, epoch: 2 };
+        let cut = FeedCut { feed: 3, epoch: 2, drains: true };
         let event = cut.to_event();
         assert!(!event.is_serialized());
         assert_eq!(FeedCut::of(&event), Some(cut));

@@ -54,6 +54,14 @@ impl Core {
         Ok(())
     }
 
+    /// The epoch of what comes of a feed whose stream has ended once its pad is gone; `None` if [`Self::remove`] would cut
+    /// it off.
+    pub(super) fn epoch_after(&self, id: FeedId) -> Option<u32> {
+        let state = self.state.lock();
+        let lane = state.lanes.get(&id).filter(|lane| lane.eos && !lane.flushing && state.running)?;
+        Some(lane.feed.epoch + 1)
+    }
+
     /// The pad of a feed is gone. If its stream had ended, what waits still goes. Otherwise, also in the middle of a
     /// flush, which may have thrown the end away, its frames are dropped and
     /// counted wherever they are, so that none comes out when the number is in use again; then the epoch is returned
@@ -68,6 +76,7 @@ impl Core {
         let mut cut = None;
         if lane.eos && !flushing && *running {
             lane.push_event(link::feed_gone());
+            lane.feed.epoch += 1;
         } else {
             drop(former.clear(id, DropReason::Removed));
             // What is on its way is stale from here on.

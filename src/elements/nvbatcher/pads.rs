@@ -64,8 +64,12 @@ impl NvBatcher {
     pub(super) fn remove_feed(&self, pad: &gst::Pad) {
         let Some(feed) = pad.downcast_ref::<NvBatcherSinkPad>() else { return };
         let id = feed.imp().id();
+        // Before the last that it sends can pass: a pad that is requested again must find it said.
+        if let Some(epoch) = self.core.epoch_after(id) {
+            self.srcpad.push_event(FeedCut { feed: id.0, epoch, drains: true }.to_event());
+        }
         if let Some(epoch) = self.core.remove(id) {
-            self.srcpad.push_event(FeedCut { feed: id.0, epoch }.to_event());
+            self.srcpad.push_event(FeedCut { feed: id.0, epoch, drains: false }.to_event());
         }
         pad.set_active(false).ok();
         if self.obj().remove_pad(pad).is_ok() {

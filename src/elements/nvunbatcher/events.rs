@@ -23,7 +23,11 @@ impl NvUnbatcher {
                 true
             }
             gst::EventView::CustomDownstreamOob(_) => {
-                if let Some(FeedCut { feed, epoch }) = FeedCut::of(&event) {
+                if let Some(FeedCut { feed, epoch, drains }) = FeedCut::of(&event) {
+                    if drains {
+                        self.outlets.retire(feed, epoch);
+                        return true;
+                    }
                     // A flush that the cut crosses has no end of its own.
                     if self.outlets.flushing().contains(&feed) {
                         self.end_flush(feed);

@@ -1,6 +1,6 @@
 //! What a feed has sent so far that a pad which starts later must begin with.
 
-use crate::elements::link;
+use crate::elements::{link, sticky};
 
 /// What is known of a feed, whether or not it has a pad.
 #[derive(Debug, Default)]
@@ -11,6 +11,8 @@ pub(super) struct Known {
     epoch: u32,
     /// What was sent in earlier epochs is of a feed that is gone.
     first_epoch: u32,
+    /// What was sent in earlier epochs does not come out of pads that are requested from now on.
+    next_pads_from: u32,
     /// It was flushed, and nothing from after that has come: an end of all batches is of before the flush.
     pub(super) restarts: bool,
 }
@@ -26,6 +28,11 @@ pub(super) enum Age {
 }
 
 impl Known {
+    /// What a pad that is requested now begins with, and the first epoch whose frames are for it.
+    pub(super) fn beginning(&self) -> (Vec<gst::Event>, u32) {
+        (self.sticky.clone(), self.next_pads_from)
+    }
+
     /// The feed was flushed for the `epoch`th time. False if it was cut off since.
     pub(super) fn flush(&mut self, epoch: u32) -> bool {
         if self.is_stale(epoch) {
@@ -47,6 +54,23 @@ impl Known {
         *self = Self { epoch, first_epoch: epoch, ..Self::default() };
     }
 
+    /// Keeps an event for pads that start later, if it is for these; false if it is not for anybody any more.
+    pub(super) fn note(&mut self, event: &gst::Event, epoch: u32, age: Age) -> bool {
+        if age == Age::Gone || (age == Age::Flushed && !link::survives_flush(event)) {
+            return false;
+        }
+        if epoch >= self.next_pads_from {
+            sticky::keep(&mut self.sticky, event.clone());
+        }
+        true
+    }
+
+    /// The feed has ended and its pad is gone: what it sent before `epoch` is for the pad there is.
+    pub(super) fn retire(&mut self, epoch: u32) {
+        self.next_pads_from = epoch;
+        self.sticky.clear();
+    }
+
     /// How old is what was sent in `epoch`.
     pub(super) fn age(&mut self, epoch: u32) -> Age {
         self.epoch = self.epoch.max(epoch);
@@ -64,6 +88,7 @@ impl Known {
     pub(super) fn forget_epoch(&mut self) {
         self.epoch = 0;
         self.first_epoch = 0;
+        self.next_pads_from = 0;
         self.restarts = false;
     }
 }

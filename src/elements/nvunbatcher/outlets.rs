@@ -85,6 +85,8 @@ struct Outlet {
     flushing: bool,
     /// Downstream of this pad wants no more, and has said why: frames that come are dropped.
     closed: Option<gst::FlowError>,
+    /// What was sent in earlier epochs is of a feed that had the number before.
+    first_epoch: u32,
     /// Something a sink prerolls with has been sent.
     prerolled: bool,
     /// When the pad last had something to push, or began.
@@ -157,7 +159,8 @@ impl Outlets {
         let mut state = self.state.lock();
         let State { outlets, known, .. } = &mut *state;
         let outlet = outlets.get_mut(&feed)?;
-        let begin = known.get(&feed).map(|known| known.sticky.clone()).unwrap_or_default();
+        let (begin, first_epoch) = known.get(&feed).map(Known::beginning).unwrap_or_default();
+        outlet.first_epoch = first_epoch;
         outlet.active = true;
         outlet.flushing = false;
         outlet.video_meta = None;
@@ -323,10 +326,9 @@ impl State {
                 }
                 return;
             }
-            if age == Age::Gone || (age == Age::Flushed && !link::survives_flush(event)) {
+            if !known.note(event, epoch, age) {
                 return;
             }
-            sticky::keep(&mut known.sticky, event.clone());
         }
         let Some(outlet) = self.outlets.get_mut(&feed) else {
             if let Item::Frame(frame) = item {
@@ -336,7 +338,10 @@ impl State {
             return;
         };
         match item {
-            Item::Frame(frame) if age != Age::Current => dropped.push((frame, DropReason::Stale)),
+            Item::Frame(frame) if age != Age::Current || epoch < outlet.first_epoch => {
+                dropped.push((frame, DropReason::Stale));
+            }
+            Item::Event { .. } if epoch < outlet.first_epoch => {}
             Item::Frame(frame) if !outlet.active => dropped.push((frame, DropReason::Stopped)),
             Item::Frame(frame) => {
                 match outlet.closed {

@@ -93,6 +93,11 @@ impl Outlets {
         discard(freed, DropReason::Stale);
     }
 
+    /// A feed has ended, and its pad at the batcher is gone.
+    pub(in super::super) fn retire(&self, feed: u32, epoch: u32) {
+        self.state.lock().known.entry(feed).or_default().retire(epoch);
+    }
+
     /// A new stream of batches begins. One of another batcher has nothing to do with what came before; one of the same
     /// goes on counting epochs, and a flush or a cut of its feeds may have overtaken this start.
     pub(in super::super) fn begin(&self, batcher: &str) {
@@ -102,6 +107,7 @@ impl Outlets {
         }
         if state.batcher.replace(batcher.to_owned()).is_some() {
             state.known.values_mut().for_each(Known::forget_epoch);
+            state.outlets.values_mut().for_each(|outlet| outlet.first_epoch = 0);
         }
     }
 }
