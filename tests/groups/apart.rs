@@ -75,6 +75,11 @@ fn what_comes_too_fast_from_a_live_source_goes_on_without_inference() {
     for number in 1..8 {
         member.push(number);
     }
+    let received = || {
+        let feed = member.stats().get::<gst::Structure>("feed").expect("a ledger");
+        feed.get::<u64>("received").expect("a count")
+    };
+    eventually("the engine's element has seen all of them", received, |received| *received == 8);
     gate.open();
     let passed = (0..8).filter(|number| member.pull(*number).status != Status::Inferred).count();
     assert!(passed > 0, "eight frames met a queue of four");
