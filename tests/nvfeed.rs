@@ -628,6 +628,19 @@ fn a_custom_pipeline_needs_one_end_and_then_flows() {
 }
 
 #[test]
+fn a_source_that_gives_raw_frames_at_once_starts_without_an_outage() {
+    for _ in 0..20 {
+        let bench = Bench::new("")
+            .with("custom-pipeline", "videotestsrc num-buffers=3 ! video/x-raw,width=64,height=64 ! identity")
+            .with("allow-custom-pipeline", true)
+            .play();
+        assert_eq!(bench.pull_all().len(), 3);
+        let stats = bench.feed.property::<gst::Structure>("stats");
+        assert_eq!((stats.get("attempts"), stats.get("outages")), (Ok(1_u64), Ok(0_u64)), "{stats}");
+    }
+}
+
+#[test]
 fn a_live_source_gives_frames_in_playing_only_and_says_its_latency() {
     let bench = Bench::new("")
         .with(

@@ -139,7 +139,7 @@ fn carry_out(order: Order, pipeline: &gst::Pipeline, pad: &gst::Pad, context: &C
     let inlet = &context.inlet;
     match order {
         Order::Play => {
-            if pipeline.set_state(gst::State::Playing).is_err() {
+            if play(pipeline, pad).is_err() {
                 // What an element says of it has come before, and counts.
                 inlet.fail(Failure::new(Kind::Other, "the source does not start"));
             }
@@ -168,6 +168,16 @@ fn carry_out(order: Order, pipeline: &gst::Pipeline, pad: &gst::Pad, context: &C
         }
     }
     Step::Again
+}
+
+/// Starts the inner elements. What ends in `pad` comes first: decodebin links to it only when it knows the stream, and a
+/// frame that comes to an element that is not there yet ends the stream.
+fn play(pipeline: &gst::Pipeline, pad: &gst::Pad) -> Result<(), gst::StateChangeError> {
+    pipeline.set_state(gst::State::Ready)?;
+    if let Some(last) = pad.peer().and_then(|peer| peer.parent_element()) {
+        last.set_state(gst::State::Paused)?;
+    }
+    pipeline.set_state(gst::State::Playing).map(drop)
 }
 
 /// Takes every message of the inner elements, so that none reaches the application.
