@@ -16,6 +16,17 @@ pub(super) struct Counters {
     pub(super) write_errors: u64,
 }
 
+/// What the elements around the sink want to know, in records.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::elements) struct Books {
+    /// Those that wait.
+    pub(in crate::elements) level: u64,
+    /// Those that may.
+    pub(in crate::elements) capacity: u64,
+    /// Not written, or not even queued.
+    pub(in crate::elements) lost: u64,
+}
+
 impl Counters {
     /// As the property `stats` shows them, with the `level` of a queue of `capacity` records.
     pub(super) fn structure(&self, level: u64, capacity: u32) -> gst::Structure {
@@ -34,5 +45,11 @@ impl Counters {
             .field("timeouts", self.timeouts)
             .field("write-errors", self.write_errors)
             .build()
+    }
+
+    /// As the elements around the sink want them.
+    pub(super) const fn books(&self, level: u64, capacity: u32) -> Books {
+        let lost = self.dropped_newest + self.dropped_oldest + self.discarded + self.write_errors;
+        Books { level, capacity: capacity as u64, lost }
     }
 }

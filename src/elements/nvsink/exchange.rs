@@ -5,6 +5,7 @@
 //! always balance: `received = delivered + dropped + discarded + queue-level`.
 
 use super::counters::Counters;
+use super::worker::Step;
 use crate::clock;
 use crate::health::{Burst, Coalesced};
 use crate::output::{self, Backlog, Pushed, Record};
@@ -59,14 +60,6 @@ pub(super) enum Drained {
     Interrupted,
     /// The worker took too long.
     TimedOut(Event),
-}
-
-/// What the worker does next.
-pub(super) enum Step {
-    /// Deliver this.
-    Deliver(Box<Entry>),
-    /// Nothing is waiting: bring the file up to date.
-    Flush,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,6 +128,11 @@ impl State {
         }
         self.counters.overwritten += 1;
         self.lagged.add(1, now).map(Event::Lagged)
+    }
+
+    /// Whether everything is delivered and flushed.
+    fn is_calm(&self) -> bool {
+        self.backlog.is_empty() && matches!(self.worker, WorkerState::Idle | WorkerState::Ended)
     }
 
     const fn in_hand(&self) -> usize {
@@ -248,7 +246,7 @@ impl Exchange {
         let deadline = clock::now().saturating_add(timeout);
         let mut state = self.state.lock();
         loop {
-            if state.backlog.is_empty() && matches!(state.worker, WorkerState::Idle | WorkerState::Ended) {
+            if state.is_calm() {
                 return Drained::Done;
             }
             if state.interrupted() {
@@ -270,6 +268,10 @@ impl Exchange {
         self.work.notify_all();
         while state.worker != WorkerState::Ended {
             if !wait(&self.calm, &mut state, deadline) {
+                if state.is_calm() {
+                    // Nothing is left to do: it ends as soon as it sees that it is to.
+                    return Ok(());
+                }
                 let event = state.timed_out();
                 cut_off(&mut state);
                 return Err(event);
@@ -304,11 +306,10 @@ impl Exchange {
         backpressure.into_iter().chain(panics).chain(lagged).collect()
     }
 
-    /// The counters, as the property `stats` shows them, for a queue of `capacity` records.
-    pub(super) fn stats(&self, capacity: u32) -> gst::Structure {
+    /// The counters, and the records that wait.
+    pub(super) fn counters(&self) -> (Counters, u64) {
         let state = self.state.lock();
-        let level = (state.backlog.len() + state.in_hand()) as u64;
-        state.counters.structure(level, capacity)
+        (state.counters, (state.backlog.len() + state.in_hand()) as u64)
     }
 }
 

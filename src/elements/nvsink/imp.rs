@@ -4,7 +4,6 @@
 
 use super::exchange::Exchange;
 use super::intake::Intake;
-use super::lines::Lines;
 use super::settings::{
     DEFAULT_QUEUE_CAPACITY, DEFAULT_SAMPLE_INTERVAL, DEFAULT_SHUTDOWN_TIMEOUT, DEFAULT_TARGET_FPS,
     Embeddings, Format, FrameInclusion, MAX_TARGET_FPS, Overflow, Settings,
@@ -12,6 +11,8 @@ use super::settings::{
 use crate::elements;
 use crate::elements::message::HealthReporter;
 use crate::elements::stats::Stats;
+use crate::output::{Lines, Publisher};
+use crate::time::Monotonic;
 use glib::subclass::{Signal, SignalId};
 use gst::prelude::*;
 use gst::subclass::prelude::*;
@@ -147,7 +148,11 @@ pub struct NvSink {
         blurb = "Counters since the change from NULL to READY: records received, delivered, written, dropped and discarded, the queue's level, and faults."
     )]
     pub(super) file: ShortMutex<Option<OpenFile>>,
+    /// Who else gets each record, from the next start on.
+    pub(super) publishers: ShortMutex<Vec<Arc<dyn Publisher>>>,
     pub(super) worker: ShortMutex<Option<JoinHandle<()>>>,
+    /// When who has it inside wants it to have stopped, however long it may take by itself.
+    pub(super) stop_by: ShortMutex<Option<Monotonic>>,
     pub(super) exchange: Arc<Exchange>,
     pub(super) health: HealthReporter,
     #[property(
@@ -181,7 +186,9 @@ impl Default for NvSink {
         Self {
             settings: Mutex::default(),
             file: ShortMutex::default(),
+            publishers: ShortMutex::default(),
             worker: ShortMutex::default(),
+            stop_by: ShortMutex::default(),
             exchange: Arc::default(),
             health: HealthReporter::default(),
             appsink,
@@ -331,8 +338,17 @@ impl NvSink {
 
 /// Properties and signals.
 impl NvSink {
+    pub(super) const fn appsink(&self) -> &gst_app::AppSink {
+        &self.appsink
+    }
+
     fn stats(&self) -> Stats {
-        self.exchange.stats(self.settings().queue_capacity).into()
+        let (counters, level) = self.exchange.counters();
+        counters.structure(level, self.queue_capacity()).into()
+    }
+
+    pub(super) fn queue_capacity(&self) -> u32 {
+        elements::lock(&self.settings).queue_capacity
     }
 
     fn sync(&self) -> bool {

@@ -2,13 +2,15 @@
 
 use super::exchange::Drained;
 use super::imp::{NvSink, OpenFile};
-use super::lines::Lines;
 use super::worker::Worker;
+use crate::clock;
+use crate::output::{Lines, Publisher};
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 impl NvSink {
     pub(super) fn open_file(&self) -> Result<(), gst::StateChangeError> {
@@ -32,10 +34,12 @@ impl NvSink {
         }
         let capacity = usize::try_from(settings.queue_capacity).unwrap_or(usize::MAX);
         let lines = self.file.lock().as_ref().and_then(|file| file.lines.clone());
+        let lines = lines.map(|lines| lines as Arc<dyn Publisher>);
+        let publishers: Vec<_> = self.publishers.lock().iter().cloned().chain(lines).collect();
         let worker = Worker {
-            generation: self.exchange.start(capacity, settings.overflow.into(), lines.is_some()),
+            generation: self.exchange.start(capacity, settings.overflow.into(), !publishers.is_empty()),
             exchange: Arc::clone(&self.exchange),
-            lines,
+            publishers,
             sink: self.obj().downgrade(),
         };
         let handle = worker.spawn(&self.obj().name()).map_err(|error| {
@@ -48,6 +52,7 @@ impl NvSink {
             gst::StateChangeError
         })?;
         *self.worker.lock() = Some(handle);
+        *self.stop_by.lock() = None;
         Ok(())
     }
 
@@ -59,12 +64,18 @@ impl NvSink {
             // A handler stops the sink: it cannot wait for itself.
             self.exchange.abandon();
         } else {
-            match self.exchange.close(self.settings().shutdown_timeout()) {
+            match self.exchange.close(self.time_to_stop()) {
                 Ok(()) => drop(handle.join()),
                 Err(event) => self.report(event),
             }
         }
         self.report_rest();
+    }
+
+    /// What is left of the time that it may take to stop.
+    fn time_to_stop(&self) -> Duration {
+        let allowed = self.settings().shutdown_timeout();
+        self.stop_by.lock().map_or(allowed, |by| allowed.min(clock::until(by)))
     }
 
     pub(super) fn end_of_stream(&self) {

@@ -8,7 +8,6 @@
 //! | `intake.rs` | streaming thread: a sample becomes a record |
 //! | `exchange.rs` | what the threads share: queue, pull queue, counters, waiting |
 //! | `worker.rs` | worker thread: writes the line, calls the signal |
-//! | `lines.rs` | the file of JSON Lines |
 //! | `report.rs` | what went wrong, as messages on the bus |
 //! | `structure.rs` | a record as a `GstStructure` |
 
@@ -17,17 +16,20 @@ mod exchange;
 mod imp;
 mod intake;
 mod lifecycle;
-mod lines;
 mod report;
 mod settings;
 mod structure;
 mod worker;
 
+pub(super) use counters::Books;
 pub use settings::{Embeddings, Format, FrameInclusion, Overflow};
 
+use crate::output::Publisher;
+use crate::time::Monotonic;
 use glib::prelude::*;
 use glib::subclass::prelude::*;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 glib::wrapper! {
     /// SECTION:element-nvsink
@@ -98,6 +100,31 @@ impl NvSink {
                 }
             }),
         )
+    }
+}
+
+/// For the elements that have it inside.
+impl NvSink {
+    /// Gives each record to these, too, from the next change to PAUSED on.
+    pub(super) fn set_publishers(&self, publishers: Vec<Arc<dyn Publisher>>) {
+        *self.imp().publishers.lock() = publishers;
+    }
+
+    /// The records that wait, those that may, and those that were lost here.
+    pub(super) fn books(&self) -> Books {
+        let imp = self.imp();
+        let (counters, level) = imp.exchange.counters();
+        counters.books(level, imp.queue_capacity())
+    }
+
+    /// The next stop takes until `by` at most: of many sinks that stop one after the other, all together.
+    pub(super) fn stop_by(&self, by: Monotonic) {
+        *self.imp().stop_by.lock() = Some(by);
+    }
+
+    /// Does not wait for a first frame: the pipeline goes to PLAYING without it.
+    pub(super) fn set_async(&self, is_async: bool) {
+        self.imp().appsink().set_property("async", is_async);
     }
 }
 

@@ -1,14 +1,12 @@
 //! The thread that delivers records: line, signal, pull queue, in that order.
 
 use super::NvSink;
-use super::exchange::{Entry, Exchange, Step};
+use super::exchange::{Entry, Exchange};
 use super::imp::NEW_OUTPUT;
-use super::lines::{Lines, Written};
 use crate::clock;
-use crate::output::Record;
+use crate::output::{Publisher, Record, Written};
 use glib::prelude::*;
 use glib::subclass::prelude::*;
-use parking_lot::Mutex;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -18,8 +16,16 @@ use std::thread::{self, JoinHandle};
 pub(super) struct Worker {
     pub(super) exchange: Arc<Exchange>,
     pub(super) generation: u64,
-    pub(super) lines: Option<Arc<Mutex<Lines>>>,
+    pub(super) publishers: Vec<Arc<dyn Publisher>>,
     pub(super) sink: glib::WeakRef<NvSink>,
+}
+
+/// What the worker does next.
+pub(super) enum Step {
+    /// Deliver this.
+    Deliver(Box<Entry>),
+    /// Nothing is waiting: bring the file up to date.
+    Flush,
 }
 
 /// Says that the worker has ended, however it ended.
@@ -49,7 +55,7 @@ impl Worker {
 
     fn deliver(&self, entry: Entry) {
         let Entry { record, attachment: sample } = entry;
-        self.account(self.lines.as_ref().map(|lines| lines.lock().append(&record)));
+        self.each_publisher(|publisher| publisher.publish(&record));
         if let Some(sample) = sample {
             self.emit(&sample, &record);
         }
@@ -59,7 +65,7 @@ impl Worker {
     }
 
     fn flush(&self) {
-        self.account(self.lines.as_ref().map(|lines| lines.lock().flush()));
+        self.each_publisher(|publisher| publisher.flush());
         if let Some(event) = self.exchange.recovered(clock::now()) {
             self.with_sink(|sink| sink.imp().report(event));
         }
@@ -77,8 +83,17 @@ impl Worker {
         });
     }
 
-    fn account(&self, written: Option<Written>) {
-        let Some(Written { written, lost, error }) = written else { return };
+    fn each_publisher(&self, call: impl Fn(&dyn Publisher) -> Written) {
+        for publisher in &self.publishers {
+            match catch_unwind(AssertUnwindSafe(|| call(publisher.as_ref()))) {
+                Ok(written) => self.account(written),
+                Err(_) => self.with_sink(|sink| sink.imp().handler_panicked()),
+            }
+        }
+    }
+
+    fn account(&self, written: Written) {
+        let Written { written, lost, error, .. } = written;
         if written > 0 || lost > 0 {
             self.exchange.wrote(written, lost);
         }
