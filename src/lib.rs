@@ -10,9 +10,12 @@
 //! | [`health`] | typed health events, watching a feed, folding bursts into messages | plain values |
 //! | [`feed`] | keeping one source alive: addresses, states, delays, time | plain values |
 //! | [`output`] | the output record and its JSON form | plain values |
+//! | [`config`] | what a site file asks for, and what is wrong with it | plain values |
+//! | [`metrics`] | the state of a whole runtime: as JSON, as Prometheus text, well or not | plain values |
 //! | [`overlay`] | what is drawn onto a frame, and painting it | plain values |
 //! | `infer` | loads ONNX Runtime, owns sessions, runs batches | `ort`, threads, the clock |
 //! | `meta` | what travels on buffers: batches, frame facts, detections | GStreamer, `unsafe` |
+//! | `http` | the page, `/metrics` and `/health` of a runtime | the network, `metrics` |
 //! | `elements` | caps, pads, events, queries, locks: translation only | GStreamer and all of the above |
 //!
 //! Arrows point one way: `elements` uses everything else; a pure folder uses no other layer but plain
@@ -22,8 +25,10 @@
 //! the rest of it.
 
 pub mod batch;
+pub mod config;
 pub mod feed;
 pub mod health;
+pub mod metrics;
 pub mod output;
 pub mod overlay;
 #[cfg(feature = "testing")]
@@ -31,6 +36,9 @@ pub mod testing;
 pub mod time;
 pub mod track;
 pub mod vision;
+
+#[cfg(feature = "http")]
+pub mod http;
 
 #[cfg(feature = "onnx")]
 pub mod clock;

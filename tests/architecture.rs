@@ -14,6 +14,8 @@ const PURE: &[&str] = &[
     "src/track",
     "src/output",
     "src/overlay",
+    "src/config",
+    "src/metrics",
     "src/time.rs",
 ];
 

@@ -50,12 +50,17 @@ mod nvsink;
 mod outages;
 // Identities over time, on frames and behind the batcher.
 mod nvtrack;
+// A whole site as one element.
+mod runtime;
 // The pipelines that documentation and scripts show.
 mod pipelines;
 // What runs the model, and what takes its place.
 mod providers;
 // What comes out of whole pipelines is what the schema of records says.
 mod records;
+// The program: its commands, exit statuses and last words.
+#[cfg(feature = "runner")]
+mod runner;
 // What is not in the plan: swapped consumers, flushes, lies.
 mod robustness;
 // The shipped detector on real clips.

@@ -11,6 +11,7 @@ pub mod nvfeed;
 pub mod nvhealth;
 pub mod nvinference;
 pub mod nvoverlay;
+pub mod nvruntime;
 pub mod nvsink;
 pub mod nvtrack;
 pub mod nvunbatcher;
@@ -45,6 +46,7 @@ pub(crate) fn register(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     nvoverlay::register(plugin)?;
     nvhealth::register(plugin)?;
     nvsink::register(plugin)?;
+    nvruntime::register(plugin)?;
     Ok(())
 }
 

@@ -259,6 +259,11 @@ events! {
     when "records were dropped because the consumer is slow; count is records" {
         capacity: u32 = "capacity", "the property queue-capacity, in records";
     }
+    OutputFailed = "output-failed", Error, by "nvruntime",
+    when "an output could not be written, or a file of it not be turned; count is records lost" {
+        output: String = "output", "name of the output";
+        detail: String = "detail", "what the system said";
+    }
     OutputLagged = "output-lagged", Warning, by "nvsink",
     when "a consumer that pulls did not pull in time; count is records it has lost" {
         consumer: String = "consumer", "which one: pull-output";

@@ -310,6 +310,7 @@ impl Watch {
         let running = self.phase == Phase::Running;
         Snapshot {
             alive: running && !self.stalled,
+            stalled: self.stalled,
             paused: self.paused.is_some(),
             session: self.session,
             uptime: if running { nanos(now.since(self.began)) } else { 0 },

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 const DEFAULT_MAX_FRAMES_PER_FEED: u32 = 1;
 const DEFAULT_MAX_FEEDS: u32 = 64;
-const MOST_FEEDS: u32 = 4096;
+pub(in crate::elements) const MOST_FEEDS: u32 = 4096;
 
 pub(super) static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     gst::DebugCategory::new("nvbatcher", gst::DebugColorFlags::empty(), Some("NextVision batcher"))

@@ -14,6 +14,8 @@ mod queries;
 mod timestamps;
 
 use glib::prelude::*;
+use glib::subclass::prelude::*;
+pub(super) use imp::MOST_FEEDS;
 
 /// Frames in a batch, as long as the user says nothing else.
 pub(super) const DEFAULT_MAX_BATCH_SIZE: u32 = 4;
@@ -82,6 +84,14 @@ glib::wrapper! {
     /// The pad of one feed.
     pub struct NvBatcherSinkPad(ObjectSubclass<pad::NvBatcherSinkPad>)
         @extends gst::Pad, gst::Object;
+}
+
+/// For the elements that have it inside.
+impl NvBatcher {
+    /// What was done so far: batches, and the ledger of every feed.
+    pub(super) fn known(&self) -> crate::batch::Snapshot {
+        self.imp().core.snapshot()
+    }
 }
 
 /// Registers the element.

@@ -31,6 +31,20 @@ pub(super) enum Note {
     Shutdown,
 }
 
+impl Note {
+    /// Whether the source may have stopped for good once this is heard.
+    fn may_be_the_end(&self) -> bool {
+        match self {
+            Self::Ask(happening) | Self::Source(_, happening) => matches!(
+                happening,
+                Happening::Stop | Happening::Ended | Happening::Unwanted | Happening::Failed(_)
+            ),
+            Self::End | Self::Shutdown => true,
+            Self::Decoder(..) | Self::Warning(..) => false,
+        }
+    }
+}
+
 /// Frames, by what became of them. `received` is the sum of the others, but for the frame that is on its way.
 #[derive(Debug, Default)]
 pub(super) struct Frames {
@@ -51,6 +65,10 @@ pub(super) struct Frames {
 struct Notes {
     run: u64,
     waiting: VecDeque<Note>,
+    /// The supervisor does what it has taken last.
+    is_heard: bool,
+    /// The source had stopped for good when the supervisor was last done.
+    is_over: bool,
 }
 
 /// What the threads share. Nothing is called with a lock held, and no two are held together, but for those of the
@@ -103,15 +121,39 @@ impl Core {
     /// Another run begins; whoever supervises one before is to end, whatever it still waits for. Returns its number.
     pub(super) fn begin_run(&self) -> u64 {
         let mut notes = self.notes.lock();
-        notes.waiting.clear();
-        notes.run += 1;
+        *notes = Notes { run: notes.run + 1, ..Notes::default() };
         notes.run
     }
 
     /// What there is to hear in that run; `None` if another has begun.
     pub(super) fn take_notes(&self, run: u64) -> Option<VecDeque<Note>> {
         let mut notes = self.notes.lock();
-        (notes.run == run).then(|| std::mem::take(&mut notes.waiting))
+        if notes.run != run {
+            return None;
+        }
+        notes.is_heard = true;
+        Some(std::mem::take(&mut notes.waiting))
+    }
+
+    /// What was taken has been done in that run; `is_over` if the source has stopped for good.
+    pub(super) fn notes_done(&self, run: u64, is_over: bool) {
+        let mut notes = self.notes.lock();
+        if notes.run == run {
+            (notes.is_heard, notes.is_over) = (false, is_over);
+        }
+    }
+
+    /// Asks for another source, if that is sure to be heard before the source stops for good. Then the frames of the new
+    /// one follow, and no end of the stream before them.
+    pub(super) fn restart_before_the_end(&self) -> bool {
+        let mut notes = self.notes.lock();
+        if notes.is_heard || notes.is_over || notes.waiting.iter().any(Note::may_be_the_end) {
+            return false;
+        }
+        notes.waiting.push_back(Note::Ask(Happening::Restart));
+        drop(notes);
+        self.work.raise();
+        true
     }
 
     pub(super) fn is_run(&self, run: u64) -> bool {
@@ -206,6 +248,35 @@ impl Core {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::feed::{Failure, Kind};
+
+    #[test]
+    fn a_restart_is_taken_only_if_it_is_heard_before_the_source_can_stop_for_good() {
+        let core = Core::default();
+        let run = core.begin_run();
+        assert!(core.restart_before_the_end());
+        core.take_notes(run).unwrap();
+        assert!(!core.restart_before_the_end(), "what was taken may be the end");
+        core.notes_done(run, false);
+        assert!(core.restart_before_the_end());
+        let failure = Failure::new(Kind::Other, "no answer");
+        for last in [Happening::Ended, Happening::Unwanted, Happening::Stop, Happening::Failed(failure)] {
+            core.take_notes(run).unwrap();
+            core.notes_done(run, false);
+            core.tell(Note::Source(1, Happening::Frame));
+            assert!(core.restart_before_the_end());
+            core.tell(Note::Source(1, last));
+            assert!(!core.restart_before_the_end());
+            let notes = core.take_notes(run).unwrap();
+            let asked = |note: &&Note| matches!(note, Note::Ask(Happening::Restart));
+            assert_eq!((notes.iter().filter(asked).count(), notes.len()), (1, 3));
+        }
+        core.notes_done(run, true);
+        assert!(!core.restart_before_the_end(), "it has stopped");
+        core.begin_run();
+        core.notes_done(run, true);
+        assert!(core.restart_before_the_end(), "that was another run");
+    }
 
     #[test]
     fn who_supervised_an_earlier_run_hears_nothing_and_lets_go_of_its_own_source_only() {

@@ -1,6 +1,7 @@
 //! Starting and stopping, what the user asks for meanwhile, and what downstream asks.
 
-use super::core::{Core, Note};
+use super::Known;
+use super::core::Note;
 use super::front;
 use super::imp::{CAT, NvFeed, Running};
 use super::settings::{DecodePreference, Origin, Status};
@@ -214,58 +215,83 @@ impl NvFeed {
     }
 
     pub(super) fn stats(&self) -> Stats {
+        let known = self.known();
+        let failure = known.last_failure.as_ref();
+        let (endings, has_begun) =
+            (self.core.report.lock().endings, self.core.outlet.lock().session.is_some());
+        let mut dropped = gst::Structure::new_empty("nv-dropped");
+        for (reason, frames) in known.dropped {
+            dropped.set(reason, frames);
+        }
+        gst::Structure::builder("nv-feed-stats")
+            .field("feed-id", self.feed_name())
+            .field("status", super::settings::nick(Status::from(known.state)))
+            .field("status-for", nanos(clock::now().since(known.since)))
+            .field("uri", known.uri.as_str())
+            .field("session", known.session)
+            .field("sessions", if has_begun { known.session.saturating_add(1) } else { 0 })
+            .field("attempts", known.counts.attempts)
+            .field("connections", known.counts.connections)
+            .field("outages", known.counts.outages)
+            .field("restarts", known.counts.restarts)
+            .field("loops", known.counts.loops)
+            .field("last-reason", failure.map_or("", |failure| failure.kind.as_str()))
+            .field("last-detail", failure.map_or("", |failure| failure.detail.as_str()))
+            .field("decoder", known.decoder.as_str())
+            .field("sources-ending", endings as u64)
+            .field("width", known.size.0)
+            .field("height", known.size.1)
+            .field("received", known.received)
+            .field("delivered", known.delivered)
+            .field("dropped", known.dropped.iter().map(|(_, frames)| frames).sum::<u64>())
+            .field("dropped-by-reason", dropped)
+            .build()
+            .into()
+    }
+
+    /// `received = delivered + dropped`, but for the frame that is on its way.
+    pub(super) fn known(&self) -> Known {
         let report = self.core.report.lock().clone();
         let (session, size) = {
             let outlet = self.core.outlet.lock();
-            (outlet.session, outlet.size.unwrap_or_default())
+            (outlet.session, outlet.size)
         };
-        let failure = report.last_failure.as_ref();
-        let mut stats = gst::Structure::builder("nv-feed-stats")
-            .field("feed-id", self.feed_name())
-            .field("status", super::settings::nick(Status::from(report.state)))
-            .field("status-for", nanos(clock::now().since(report.since)))
-            .field("uri", report.uri)
-            .field("session", session.unwrap_or_default())
-            .field("sessions", session.map_or(0, |session| session.saturating_add(1)))
-            .field("attempts", report.counts.attempts)
-            .field("connections", report.counts.connections)
-            .field("outages", report.counts.outages)
-            .field("restarts", report.counts.restarts)
-            .field("loops", report.counts.loops)
-            .field("last-reason", failure.map_or("", |failure| failure.kind.as_str()))
-            .field("last-detail", failure.map_or("", |failure| failure.detail.as_str()))
-            .field("decoder", report.decoder)
-            .field("sources-ending", report.endings as u64)
-            .field("width", size.0)
-            .field("height", size.1)
-            .build();
-        set_frames(&mut stats, &self.core);
-        stats.into()
+        let frames = &self.core.frames;
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Known {
+            state: report.state,
+            since: report.since,
+            uri: report.uri,
+            session: session.unwrap_or_default(),
+            counts: report.counts,
+            last_failure: report.last_failure,
+            decoder: report.decoder,
+            size: size.unwrap_or_default(),
+            received: count(&frames.received),
+            delivered: count(&frames.delivered),
+            dropped: [
+                ("stale", count(&frames.stale)),
+                ("unlinked", count(&frames.unlinked)),
+                ("refused", count(&frames.refused)),
+                ("out-of-segment", count(&frames.outside)),
+            ],
+        }
     }
 }
 
-/// `received = delivered + dropped`, but for the frame that is on its way.
-fn set_frames(stats: &mut gst::StructureRef, core: &Core) {
-    let frames = &core.frames;
-    let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-    let reasons = [
-        ("stale", count(&frames.stale)),
-        ("unlinked", count(&frames.unlinked)),
-        ("refused", count(&frames.refused)),
-        ("out-of-segment", count(&frames.outside)),
-    ];
-    let mut dropped = gst::Structure::new_empty("nv-dropped");
-    for (reason, frames) in reasons {
-        dropped.set(reason, frames);
-    }
-    stats.set("received", count(&frames.received));
-    stats.set("delivered", count(&frames.delivered));
-    stats.set("dropped", reasons.iter().map(|(_, frames)| frames).sum::<u64>());
-    stats.set("dropped-by-reason", dropped);
-}
-
-/// For the threads of the feed.
+/// For the threads of the feed, and the elements that have it inside.
 impl super::NvFeed {
+    /// What is known of the feed.
+    pub(in crate::elements) fn known(&self) -> Known {
+        self.imp().known()
+    }
+
+    /// Asks for another source. False if the one there is may stop for good first, and nothing is asked: with the end of
+    /// the stream on its way, frames behind it would come to nobody.
+    pub(in crate::elements) fn restart_before_the_end(&self) -> bool {
+        self.imp().core.restart_before_the_end()
+    }
+
     pub(super) fn srcpad(&self) -> gst::Pad {
         self.imp().srcpad.clone()
     }
@@ -279,7 +305,7 @@ impl super::NvFeed {
     }
 
     #[cfg(test)]
-    pub(super) fn core(&self) -> Arc<Core> {
+    pub(super) fn core(&self) -> Arc<super::core::Core> {
         Arc::clone(&self.imp().core)
     }
 

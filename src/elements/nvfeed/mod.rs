@@ -29,6 +29,8 @@ mod source;
 mod supervisor;
 mod verdict;
 
+use crate::feed::{Counts, Failure, State};
+use crate::time::Monotonic;
 use glib::prelude::*;
 
 pub use settings::{DecodePreference, EncryptionPolicy, EndPolicy, ReconnectBackoff, Status, Transport};
@@ -73,6 +75,26 @@ glib::wrapper! {
     /// Since: 0.1.0
     pub struct NvFeed(ObjectSubclass<imp::NvFeed>)
         @extends gst::Bin, gst::Element, gst::Object, @implements gst::ChildProxy;
+}
+
+/// What is known of a feed, for the elements that have it inside.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    pub(super) state: State,
+    /// Since when.
+    pub(super) since: Monotonic,
+    /// Without credentials.
+    pub(super) uri: String,
+    pub(super) session: u32,
+    pub(super) counts: Counts,
+    pub(super) last_failure: Option<Failure>,
+    pub(super) decoder: String,
+    /// Width and height in pixels.
+    pub(super) size: (u32, u32),
+    /// Frames: those that were decoded, that went on, and the others by reason.
+    pub(super) received: u64,
+    pub(super) delivered: u64,
+    pub(super) dropped: [(&'static str, u64); 4],
 }
 
 /// Registers the element.

@@ -102,6 +102,7 @@ impl Supervisor {
             let Some(element) = self.core.element.upgrade() else { return Step::Stop };
             let Some(notes) = self.core.take_notes(self.run) else { return Step::Stop };
             self.round(&element, notes);
+            self.core.notes_done(self.run, self.machine.state() == State::Stopped);
             if self.is_stopping {
                 self.core.health.flush(&element);
                 return Step::Stop;

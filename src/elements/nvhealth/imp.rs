@@ -2,10 +2,10 @@
 
 use super::core::Core;
 use super::settings::{DEFAULT_LAG_THRESHOLD, DEFAULT_STALL_TIMEOUT, IdleAction, Settings};
+use crate::clock;
 use crate::elements::stats::Stats;
 use crate::elements::{self, lock, shown};
 use crate::health::Redacted;
-use crate::{clock, health};
 use glib::subclass::Signal;
 use glib::subclass::prelude::*;
 use gst::prelude::*;
@@ -319,10 +319,8 @@ impl NvHealth {
     }
 
     fn stats(&self) -> Stats {
-        let (feed, occurred, lost, latency) = self.core.look(|feed| {
-            let known: health::Snapshot = feed.watch.snapshot(clock::now());
-            (known, feed.occurred, feed.lost, feed.latency)
-        });
+        let feed = self.obj().known();
+        let (occurred, lost, latency) = self.core.look(|feed| (feed.occurred, feed.lost, feed.latency));
         let posted = self.core.health.posted();
         gst::Structure::builder("nv-health-stats")
             .field("feed-id", self.feed_id())

@@ -16,7 +16,9 @@ mod feed;
 mod imp;
 mod settings;
 
+use crate::{clock, health};
 use glib::prelude::*;
+use glib::subclass::prelude::*;
 
 pub use settings::IdleAction;
 
@@ -61,6 +63,20 @@ glib::wrapper! {
     /// Since: 0.1.0
     pub struct NvHealth(ObjectSubclass<imp::NvHealth>)
         @extends gst::Element, gst::Object;
+}
+
+/// For the elements that have it inside.
+impl NvHealth {
+    /// What is known of the feed.
+    pub(super) fn known(&self) -> health::Snapshot {
+        self.imp().core.look(|feed| feed.watch.snapshot(clock::now()))
+    }
+
+    /// Whether silence is wanted for now, and no sign of anything.
+    pub(super) fn hold(&self, is_held: bool) {
+        let now = clock::now();
+        self.imp().core.notes(|feed| if is_held { feed.watch.pause(now) } else { feed.watch.play(now) });
+    }
 }
 
 /// Registers the element.

@@ -67,6 +67,8 @@ pub struct Tick {
 pub struct Snapshot {
     /// Whether a session has begun and is not stalled.
     pub alive: bool,
+    /// Whether no frame has come for the stall timeout.
+    pub stalled: bool,
     /// Whether the feed is paused.
     pub paused: bool,
     /// Number of the session that runs or comes next.
