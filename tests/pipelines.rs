@@ -38,7 +38,10 @@ impl Shown {
             word.split(['=', '/'])
                 .any(|part| part.len() > 3 && part.chars().all(|c| c.is_uppercase() || c == '-'))
         });
-        !placeholder && (self.command.contains("num-buffers=") || self.command.contains(".cache/clips/"))
+        let has = |words: &str| self.command.contains(words);
+        // The site of the repository ends with its clips. An address may be somebody else's.
+        let is_site = has("nvruntime config=pipelines/site.toml") && !has("metrics-address=");
+        !placeholder && (is_site || has("num-buffers=") || has(".cache/clips/"))
     }
 
     /// The files it writes.
@@ -84,7 +87,7 @@ fn shown_in(path: &Path) -> Vec<Shown> {
         while let Some(unfinished) = command.strip_suffix('\\') {
             command = format!("{} {}", unfinished.trim_end(), lines.next().unwrap_or_default());
         }
-        if command.contains('!') {
+        if command.contains('!') || command.contains("nvruntime ") {
             found.push(Shown { file: file.clone(), command });
         }
     }
@@ -100,9 +103,19 @@ fn files_in(folder: &str, suffix: &str) -> Vec<PathBuf> {
 }
 
 fn element_files() -> Vec<PathBuf> {
-    ["nvfeed", "nvbatcher", "nvinference", "nvunbatcher", "nvtrack", "nvoverlay", "nvhealth", "nvsink"]
-        .map(|element| repository(&format!("src/elements/{element}/mod.rs")))
-        .to_vec()
+    [
+        "nvfeed",
+        "nvbatcher",
+        "nvinference",
+        "nvunbatcher",
+        "nvtrack",
+        "nvoverlay",
+        "nvhealth",
+        "nvsink",
+        "nvruntime",
+    ]
+    .map(|element| repository(&format!("src/elements/{element}/mod.rs")))
+    .to_vec()
 }
 
 /// A folder with what the commands in the texts expect to find: models and clips.
@@ -115,6 +128,9 @@ fn workplace() -> tempfile::TempDir {
     let clips = PathBuf::from(clip("")).canonicalize().expect("the clips are there");
     link(clips, ".cache/clips");
     link(repository("models"), "models");
+    // Not a link: what it writes stands beside it.
+    fs::create_dir(folder.path().join("pipelines")).expect("a folder");
+    fs::copy(repository("pipelines/site.toml"), folder.path().join("pipelines/site.toml")).expect("a copy");
     folder
 }
 
@@ -315,6 +331,17 @@ fn script_13_draws_a_picture_for_every_second() {
     assert!(pictures.len() >= 3, "{pictures:?}");
     for picture in pictures {
         assert!(fs::read(&picture).expect("a file").starts_with(b"\x89PNG"), "{picture:?}");
+    }
+}
+
+#[test]
+fn script_14_gives_every_feed_of_its_site_a_file_of_records() {
+    let folder = workplace();
+    let site = folder.path().join("pipelines/site.toml");
+    run(Command::new(repository("pipelines/14-site.sh")).env("SITE", &site));
+    for feed in 1..=16 {
+        let found = records(&folder.path().join(format!("records/camera-{feed:02}.jsonl"))).len();
+        assert_eq!(found, if feed % 2 == 1 { BIKES } else { CARPHONE }, "camera-{feed:02}");
     }
 }
 
