@@ -3,10 +3,10 @@
 use super::frames;
 use super::runs::{Placed, Row};
 use crate::clock;
-use crate::elements::video;
+use crate::elements::{lock, video};
 use crate::infer::{InputData, cores};
 use crate::meta::batch::{Format, Item};
-use crate::vision::preprocess::{InputSpec, Preprocessor, Slot};
+use crate::vision::preprocess::{InputSpec, PreprocessError, Preprocessor, Slot};
 use rayon::prelude::*;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, Weak};
@@ -16,8 +16,8 @@ use std::time::Duration;
 const WORTH_SHARING: Duration = Duration::from_micros(200);
 /// Most threads that help, in all elements of the process together.
 const MOST_HELPERS: usize = 16;
-/// Feeds whose plans are kept before it is looked which have not been used.
-const MOST_PLANS: usize = 1024;
+/// Kinds of frames whose plans are kept. With more, all begin anew.
+const MOST_KINDS: usize = 64;
 
 /// The frames a batch is made of.
 #[derive(Clone, Copy)]
@@ -28,7 +28,6 @@ pub(super) enum Subjects<'a> {
 
 /// One frame to prepare.
 struct Subject<'a> {
-    feed: u32,
     buffer: &'a gst::BufferRef,
     format: &'a Format,
 }
@@ -46,9 +45,9 @@ impl<'a> Subjects<'a> {
         match self {
             Self::Batch(items) => {
                 let frame = items.get(at)?.frame()?;
-                Some(Subject { feed: frame.feed.id.0, buffer: &frame.buffer, format: &frame.format })
+                Some(Subject { buffer: &frame.buffer, format: &frame.format })
             }
-            Self::Plain(buffer, format) => Some(Subject { feed: 0, buffer, format }),
+            Self::Plain(buffer, format) => Some(Subject { buffer, format }),
         }
     }
 }
@@ -56,25 +55,42 @@ impl<'a> Subjects<'a> {
 /// Prepares batches, one after the other.
 #[derive(Default)]
 pub(super) struct Preparer {
-    spec: Option<InputSpec>,
-    /// What was worked out for the frames of each feed.
-    plans: HashMap<u32, Plans>,
-    /// Those of the batch at hand, in the order of its rows.
-    at_work: Vec<Preprocessor>,
-    /// How long each of its frames took.
+    plans: Option<Plans>,
+    /// How long each frame of the batch at hand took.
     times: Vec<Duration>,
-    batches: u64,
     /// How long a frame takes, over the last batches.
     pace: Duration,
     helpers: Option<Arc<Helpers>>,
 }
 
-#[derive(Default)]
+/// What was worked out for frames of one format, size and place of chroma. Feeds with the same camera share it: it is
+/// in the caches for all of them, and there is no more of it than threads that work.
 struct Plans {
-    /// One per frame of the feed in a batch.
-    idle: Vec<Preprocessor>,
-    /// The last batch that had one.
-    used: u64,
+    spec: InputSpec,
+    idle: Mutex<HashMap<Kind, Vec<Preprocessor>>>,
+}
+
+/// Of frames that can be prepared with the same tables.
+type Kind = (gst_video::VideoFormat, u32, u32, gst_video::VideoChromaSite);
+
+impl Plans {
+    fn new(spec: InputSpec) -> Result<Self, PreprocessError> {
+        // Here it shows whether the model's input can be filled.
+        Preprocessor::new(spec).map(|_| Self { spec, idle: Mutex::default() })
+    }
+
+    /// Lends a plan for that kind of frame.
+    fn with<T>(&self, kind: Kind, work: impl FnOnce(&mut Preprocessor) -> T) -> Result<T, PreprocessError> {
+        let idle = lock(&self.idle).get_mut(&kind).and_then(Vec::pop);
+        let mut plan = idle.map_or_else(|| Preprocessor::new(self.spec), Ok)?;
+        let done = work(&mut plan);
+        let mut idle = lock(&self.idle);
+        if idle.len() >= MOST_KINDS && !idle.contains_key(&kind) {
+            idle.clear();
+        }
+        idle.entry(kind).or_default().push(plan);
+        Ok(done)
+    }
 }
 
 impl Preparer {
@@ -91,7 +107,10 @@ impl Preparer {
         placed: &mut Vec<Placed>,
         free: usize,
     ) -> Result<(), String> {
-        self.take_plans(spec, subjects, asked)?;
+        let known = self.plans.take().filter(|plans| plans.spec == spec);
+        // A rebuilt engine may have found another model in the file.
+        let made = known.map_or_else(|| Plans::new(spec), Ok).map_err(|error| error.to_string())?;
+        self.plans = Some(made);
         placed.clear();
         placed.resize_with(asked.len(), || Err(String::new()));
         let threads = threads(asked.len(), self.pace, free);
@@ -99,53 +118,15 @@ impl Preparer {
         let row_len = 3 * spec.size.width as usize * spec.size.height as usize;
         self.times.clear();
         self.times.resize(asked.len(), Duration::ZERO);
-        let rows = Rows { subjects, asked, row_len, threads, helpers: helpers.as_deref() };
-        let (plans, times) = (&mut *self.at_work, &mut *self.times);
+        let Self { plans: Some(plans), times, .. } = self else { return Ok(()) };
+        let rows = Rows { subjects, asked, plans, row_len, threads, helpers: helpers.as_deref() };
         match input {
-            InputData::F32(data) => rows.fill(data, plans, placed, times, |row| Slot::F32(row)),
-            InputData::F16(data) => rows.fill(data, plans, placed, times, |row| Slot::F16(row)),
-            InputData::U8(data) => rows.fill(data, plans, placed, times, |row| Slot::U8(row)),
+            InputData::F32(data) => rows.fill(data, placed, times, |row| Slot::F32(row)),
+            InputData::F16(data) => rows.fill(data, placed, times, |row| Slot::F16(row)),
+            InputData::U8(data) => rows.fill(data, placed, times, |row| Slot::U8(row)),
         }
         self.keep_pace();
-        self.return_plans(subjects, asked);
         Ok(())
-    }
-
-    fn take_plans(&mut self, spec: InputSpec, subjects: Subjects<'_>, asked: &[Row]) -> Result<(), String> {
-        // A rebuilt engine may have found another model in the file.
-        if self.spec != Some(spec) {
-            self.plans.clear();
-            self.spec = Some(spec);
-        }
-        self.batches += 1;
-        self.forget_unused();
-        self.at_work.clear();
-        for row in asked {
-            let feed = subjects.get(row.item).map_or(u32::MAX, |subject| subject.feed);
-            let plans = self.plans.entry(feed).or_default();
-            plans.used = self.batches;
-            let plan = match plans.idle.pop() {
-                Some(plan) => plan,
-                None => Preprocessor::new(spec).map_err(|error| error.to_string())?,
-            };
-            self.at_work.push(plan);
-        }
-        Ok(())
-    }
-
-    fn return_plans(&mut self, subjects: Subjects<'_>, asked: &[Row]) {
-        for (plan, row) in self.at_work.drain(..).zip(asked) {
-            let feed = subjects.get(row.item).map_or(u32::MAX, |subject| subject.feed);
-            self.plans.entry(feed).or_default().idle.push(plan);
-        }
-    }
-
-    /// Feeds come and go: of those that have not been seen for long, nothing is kept.
-    fn forget_unused(&mut self) {
-        if self.plans.len() > MOST_PLANS && self.batches.is_multiple_of(MOST_PLANS as u64) {
-            let since = self.batches.saturating_sub(MOST_PLANS as u64);
-            self.plans.retain(|_, plans| plans.used >= since);
-        }
     }
 
     /// Learns from the times of the batch. The middle one counts: where there is more to do than cores, some frames are
@@ -178,6 +159,7 @@ fn threads(frames: usize, each: Duration, free: usize) -> usize {
 struct Rows<'a> {
     subjects: Subjects<'a>,
     asked: &'a [Row],
+    plans: &'a Plans,
     row_len: usize,
     threads: usize,
     helpers: Option<&'a Helpers>,
@@ -187,41 +169,41 @@ impl Rows<'_> {
     fn fill<T: Send>(
         &self,
         data: &mut [T],
-        plans: &mut [Preprocessor],
         placed: &mut [Placed],
         times: &mut [Duration],
         slot: impl Fn(&mut [T]) -> Slot<'_> + Sync,
     ) {
         let row_len = self.row_len.max(1);
-        let one =
-            |data: &mut [T], plan: &mut Preprocessor, placed: &mut Placed, time: &mut Duration, row: &Row| {
-                let began = clock::now();
-                *placed = self.prepare_one(plan, row, slot(data));
-                *time = clock::now().since(began);
-            };
+        let one = |data: &mut [T], placed: &mut Placed, time: &mut Duration, row: &Row| {
+            let began = clock::now();
+            *placed = self.prepare_one(row, slot(data));
+            *time = clock::now().since(began);
+        };
         let Some(helpers) = self.helpers else {
-            let rows = data.chunks_exact_mut(row_len).zip(plans).zip(placed).zip(times).zip(self.asked);
-            rows.for_each(|((((data, plan), placed), time), row)| one(data, plan, placed, time, row));
+            let rows = data.chunks_exact_mut(row_len).zip(placed).zip(times).zip(self.asked);
+            rows.for_each(|(((data, placed), time), row)| one(data, placed, time, row));
             return;
         };
         let each = self.asked.len().div_ceil(self.threads);
         helpers.pool.install(|| {
             data.par_chunks_exact_mut(row_len)
-                .zip(plans)
                 .zip(placed)
                 .zip(times)
                 .zip(self.asked)
                 .with_min_len(each)
-                .for_each(|((((data, plan), placed), time), row)| one(data, plan, placed, time, row));
+                .for_each(|(((data, placed), time), row)| one(data, placed, time, row));
         });
     }
 
-    fn prepare_one(&self, plan: &mut Preprocessor, row: &Row, slot: Slot<'_>) -> Placed {
+    fn prepare_one(&self, row: &Row, slot: Slot<'_>) -> Placed {
         let item = row.item;
         let subject = self.subjects.get(item).ok_or_else(|| format!("there is no frame {item}"))?;
         video::check_frame(subject.buffer, subject.format)?;
         let part = row.object.as_ref().map(|object| &object.rect);
-        frames::prepare(plan, subject.buffer, subject.format, part, slot)
+        let info = &subject.format.info;
+        let kind = (info.format(), info.width(), info.height(), info.chroma_site());
+        let work = |plan: &mut _| frames::prepare(plan, subject.buffer, subject.format, part, slot);
+        self.plans.with(kind, work).unwrap_or_else(|error| Err(error.to_string()))
     }
 }
 
@@ -236,7 +218,7 @@ static HELPERS: Mutex<Weak<Helpers>> = Mutex::new(Weak::new());
 impl Helpers {
     /// Those there are, or new ones; `None` if the system has no threads to give.
     fn shared() -> Option<Arc<Self>> {
-        let mut shared = crate::elements::lock(&HELPERS);
+        let mut shared = lock(&HELPERS);
         if let Some(helpers) = shared.upgrade() {
             return Some(helpers);
         }
@@ -270,24 +252,47 @@ mod tests {
         assert_eq!(threads(usize::MAX, Duration::MAX, 2), 2);
     }
 
-    /// Four rows of the same frame, with `free` cores; whether others have helped.
-    fn rows(free: usize) -> (Vec<f32>, bool) {
+    fn frame(width: u32, height: u32) -> (gst::Buffer, Format) {
         gst::init().unwrap();
-        let info = gst_video::VideoInfo::builder(gst_video::VideoFormat::I420, 100, 60).build().unwrap();
+        let info =
+            gst_video::VideoInfo::builder(gst_video::VideoFormat::I420, width, height).build().unwrap();
         let format = Format { caps: info.to_caps().unwrap(), info };
         let pixels = (0..format.info.size()).map(|at| (at * 7 % 251) as u8).collect::<Vec<_>>();
-        let buffer = gst::Buffer::from_slice(pixels);
-        let spec = InputSpec {
-            layout: Layout::Nchw,
-            size: Size::new(64, 64),
-            normalize: Normalize::UNIT_RGB,
-            pad: PAD_LEVEL,
-        };
+        (gst::Buffer::from_slice(pixels), format)
+    }
+
+    fn spec() -> InputSpec {
+        let (layout, size) = (Layout::Nchw, Size::new(64, 64));
+        InputSpec { layout, size, normalize: Normalize::UNIT_RGB, pad: PAD_LEVEL }
+    }
+
+    #[test]
+    fn frames_of_one_kind_share_a_plan_and_kinds_are_not_kept_without_bound() {
+        let mut preparer = Preparer::default();
+        let mut input = InputData::F32(vec![0.0; 4 * 3 * 64 * 64]);
+        let mut seen = Vec::new();
+        for width in (16..16 + 2 * MOST_KINDS as u32).chain([16]) {
+            let (buffer, format) = frame(width, 16);
+            let mut placed = Vec::new();
+            let subjects = Subjects::Plain(&buffer, &format);
+            preparer.prepare(spec(), subjects, &[Row::frame(0); 4], &mut input, &mut placed, 1).unwrap();
+            assert!(placed.len() == 4 && placed.iter().all(Result::is_ok), "{placed:?}");
+            let idle =
+                lock(&preparer.plans.as_ref().unwrap().idle).values().map(Vec::len).collect::<Vec<_>>();
+            assert!(idle.len() <= MOST_KINDS && idle.iter().all(|plans| *plans == 1), "{idle:?}");
+            seen.push(idle.len());
+        }
+        assert_eq!(seen.iter().max(), Some(&MOST_KINDS));
+    }
+
+    /// Four rows of the same frame, with `free` cores; whether others have helped.
+    fn rows(free: usize) -> (Vec<f32>, bool) {
+        let (buffer, format) = frame(100, 60);
         let mut input = InputData::F32(vec![-1.0; 4 * 3 * 64 * 64]);
         // As if a frame took long.
         let mut preparer = Preparer { pace: Duration::from_secs(1), ..Preparer::default() };
         let (mut placed, subjects) = (Vec::new(), Subjects::Plain(&buffer, &format));
-        preparer.prepare(spec, subjects, &[Row::frame(0); 4], &mut input, &mut placed, free).unwrap();
+        preparer.prepare(spec(), subjects, &[Row::frame(0); 4], &mut input, &mut placed, free).unwrap();
         assert!(placed.len() == 4 && placed.iter().all(Result::is_ok), "{placed:?}");
         let InputData::F32(rows) = input else { panic!("it was f32") };
         (rows, preparer.helpers.is_some())

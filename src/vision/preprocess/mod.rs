@@ -149,7 +149,7 @@ pub enum PreprocessError {
 /// Fills tensor slots with frames.
 ///
 /// Holds the tap tables and row buffers for the last kind of frame. A frame of another size, format or
-/// chroma site has them made anew, which is cheap against a frame but not free: one per feed is best. Several can
+/// chroma site has them made anew, which is cheap against a frame but not free: one per kind is best. Several can
 /// work at once, each on its own thread; nothing is allocated while the kind of frame stays.
 #[derive(Debug)]
 pub struct Preprocessor {
