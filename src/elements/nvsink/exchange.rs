@@ -82,7 +82,7 @@ struct State {
     flushing: bool,
     paused: bool,
     /// Delivered records for `pull-output`, oldest first.
-    pulls: VecDeque<Record>,
+    pulls: VecDeque<Box<Entry>>,
     /// Whether the application has pulled since the start; until then overwriting is no loss.
     pulling: bool,
     ended: bool,
@@ -115,14 +115,16 @@ impl State {
             && matches!(self.worker, WorkerState::Idle)
     }
 
-    /// Keeps a delivered record for `pull-output`.
-    fn keep(&mut self, record: Record, now: Monotonic) -> Option<Event> {
+    /// Keeps a delivered record for `pull-output`. It stays where it is: of many feeds, what is touched of one has to be
+    /// fetched from memory for each frame.
+    fn keep(&mut self, mut entry: Box<Entry>, now: Monotonic) -> Option<Event> {
+        entry.attachment = None;
         self.counters.delivered += 1;
         let full = self.pulls.len() >= self.backlog.capacity();
         if full {
             self.pulls.pop_front();
         }
-        self.pulls.push_back(record);
+        self.pulls.push_back(entry);
         if !(full && self.pulling) {
             return None;
         }
@@ -328,7 +330,7 @@ impl Exchange {
             Pushed::Full(entry) => return Offer::Full(entry),
             Pushed::Queued if at_once => {
                 let entry = state.backlog.pop();
-                entry.and_then(|entry| state.keep(entry.record, now))
+                entry.and_then(|entry| state.keep(entry, now))
             }
             Pushed::Queued => None,
             Pushed::DroppedNewest(dropped) => {
@@ -412,12 +414,12 @@ impl Exchange {
     }
 
     /// A record has been delivered: it becomes available to `pull-output`.
-    pub(super) fn delivered(&self, generation: u64, record: Record, now: Monotonic) -> Option<Event> {
+    pub(super) fn delivered(&self, generation: u64, entry: Box<Entry>, now: Monotonic) -> Option<Event> {
         let mut state = self.state.lock();
         if state.generation != generation {
             return None;
         }
-        let event = state.keep(record, now);
+        let event = state.keep(entry, now);
         self.outputs.notify_one();
         event
     }
@@ -462,8 +464,8 @@ impl Exchange {
         let mut state = self.state.lock();
         state.pulling = true;
         loop {
-            if let Some(record) = state.pulls.pop_front() {
-                return Some(record);
+            if let Some(entry) = state.pulls.pop_front() {
+                return Some(entry.record);
             }
             if !state.running || state.ended {
                 return None;

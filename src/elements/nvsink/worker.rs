@@ -47,19 +47,18 @@ impl Worker {
         let _ending = Ending(self);
         while let Some(step) = self.exchange.next(self.generation) {
             match step {
-                Step::Deliver(entry) => self.deliver(*entry),
+                Step::Deliver(entry) => self.deliver(entry),
                 Step::Flush => self.flush(),
             }
         }
     }
 
-    fn deliver(&self, entry: Entry) {
-        let Entry { record, attachment: sample } = entry;
-        self.each_publisher(|publisher| publisher.publish(&record));
-        if let Some(sample) = sample {
-            self.emit(&sample, &record);
+    fn deliver(&self, mut entry: Box<Entry>) {
+        self.each_publisher(|publisher| publisher.publish(&entry.record));
+        if let Some(sample) = entry.attachment.take() {
+            self.emit(&sample, &entry.record);
         }
-        if let Some(event) = self.exchange.delivered(self.generation, record, clock::now()) {
+        if let Some(event) = self.exchange.delivered(self.generation, entry, clock::now()) {
             self.with_sink(|sink| sink.imp().report(event));
         }
     }
