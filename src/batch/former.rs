@@ -12,6 +12,7 @@ use super::survey::Survey;
 use super::sync::Arc;
 use super::{BatchId, CloseReason, FeedId, FeedOptions, FrameId, Policy, PolicyError};
 use crate::time::Monotonic;
+use std::collections::BinaryHeap;
 
 /// Forms batches of the frames of many feeds.
 ///
@@ -50,6 +51,8 @@ pub struct Former {
     offers: Vec<Offer>,
     /// Kept between polls only for its memory: feeds that can give frames that ride along, and no other.
     riders: Vec<Offer>,
+    /// Kept between polls only for its memory: the feeds that are served first, the last of these on top.
+    first: BinaryHeap<Offer>,
     /// Kept only for its memory: the list of the next batch.
     spare: Vec<Chosen>,
 }
@@ -80,6 +83,7 @@ impl Former {
             expected: Vec::new(),
             offers: Vec::new(),
             riders: Vec::new(),
+            first: BinaryHeap::new(),
             spare: Vec::new(),
         })
     }
@@ -459,13 +463,26 @@ impl Former {
     }
 
     /// Leaves in `offers`, in the order they are served, every feed that gives something. Sorts no more
-    /// than these.
+    /// than these: the others are compared with the last of them, and mostly that is all.
     fn rank_offers(&mut self) {
         let served = self.policy.max_batch_size;
         if self.offers.len() > served {
-            self.offers.select_nth_unstable(served);
-            let passed_over = self.offers.drain(served..).filter(|offer| offer.rides);
-            self.riders.extend(passed_over.map(Offer::without_frames_to_infer));
+            let (first, riders) = (&mut self.first, &mut self.riders);
+            for mut offer in self.offers.drain(..) {
+                if first.len() < served {
+                    first.push(offer);
+                    continue;
+                }
+                if let Some(mut last) = first.peek_mut()
+                    && offer < *last
+                {
+                    std::mem::swap(&mut *last, &mut offer);
+                }
+                if offer.rides {
+                    riders.push(offer.without_frames_to_infer());
+                }
+            }
+            self.offers.extend(first.drain());
         }
         self.offers.append(&mut self.riders);
         self.offers.sort_unstable();
