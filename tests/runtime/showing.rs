@@ -5,11 +5,13 @@ use crate::support::eventually;
 use gst::prelude::*;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU16, Ordering};
 
-/// An address of loopback that is this process's own: nobody else listens there, now or later.
+/// An address of loopback that is the caller's own: nobody else listens there, now or later.
 fn own_address() -> SocketAddr {
+    static PORTS: AtomicU16 = AtomicU16::new(9464);
     let [_, high, middle, low] = std::process::id().to_be_bytes();
-    SocketAddr::from(([127, 64 + (high & 63), middle, low], 9464))
+    SocketAddr::from(([127, 64 + (high & 63), middle, low], PORTS.fetch_add(1, Ordering::Relaxed)))
 }
 
 /// Status line, and body.
