@@ -200,7 +200,7 @@ pub struct Feed {
     pub reason: String,
     /// The same, for people.
     pub detail: String,
-    /// Number of its session.
+    /// Number of its session, as in its last record.
     pub session: u32,
     /// Time since the session began; 0 between sessions.
     pub uptime: u64,

@@ -65,8 +65,8 @@ pub(super) struct Frames {
 struct Notes {
     run: u64,
     waiting: VecDeque<Note>,
-    /// The supervisor does what it has taken last.
-    is_heard: bool,
+    /// The supervisor does what it has taken last, and the source may have stopped for good after that.
+    is_ending: bool,
     /// The source had stopped for good when the supervisor was last done.
     is_over: bool,
 }
@@ -125,13 +125,13 @@ impl Core {
         notes.run
     }
 
-    /// What there is to hear in that run; `None` if another has begun.
-    pub(super) fn take_notes(&self, run: u64) -> Option<VecDeque<Note>> {
+    /// What there is to hear in that run; `None` if another has begun. `is_due`: time may have run out for the source.
+    pub(super) fn take_notes(&self, run: u64, is_due: bool) -> Option<VecDeque<Note>> {
         let mut notes = self.notes.lock();
         if notes.run != run {
             return None;
         }
-        notes.is_heard = true;
+        notes.is_ending = is_due || notes.waiting.iter().any(Note::may_be_the_end);
         Some(std::mem::take(&mut notes.waiting))
     }
 
@@ -139,7 +139,7 @@ impl Core {
     pub(super) fn notes_done(&self, run: u64, is_over: bool) {
         let mut notes = self.notes.lock();
         if notes.run == run {
-            (notes.is_heard, notes.is_over) = (false, is_over);
+            (notes.is_ending, notes.is_over) = (false, is_over);
         }
     }
 
@@ -147,7 +147,7 @@ impl Core {
     /// one follow, and no end of the stream before them.
     pub(super) fn restart_before_the_end(&self) -> bool {
         let mut notes = self.notes.lock();
-        if notes.is_heard || notes.is_over || notes.waiting.iter().any(Note::may_be_the_end) {
+        if notes.is_ending || notes.is_over || notes.waiting.iter().any(Note::may_be_the_end) {
             return false;
         }
         notes.waiting.push_back(Note::Ask(Happening::Restart));
@@ -255,19 +255,22 @@ mod tests {
         let core = Core::default();
         let run = core.begin_run();
         assert!(core.restart_before_the_end());
-        core.take_notes(run).unwrap();
-        assert!(!core.restart_before_the_end(), "what was taken may be the end");
+        core.take_notes(run, false).unwrap();
+        assert!(core.restart_before_the_end(), "what was taken is not the end");
+        core.take_notes(run, true).unwrap();
+        assert!(!core.restart_before_the_end(), "time may run out");
         core.notes_done(run, false);
         assert!(core.restart_before_the_end());
         let failure = Failure::new(Kind::Other, "no answer");
         for last in [Happening::Ended, Happening::Unwanted, Happening::Stop, Happening::Failed(failure)] {
-            core.take_notes(run).unwrap();
+            core.take_notes(run, false).unwrap();
             core.notes_done(run, false);
             core.tell(Note::Source(1, Happening::Frame));
             assert!(core.restart_before_the_end());
             core.tell(Note::Source(1, last));
             assert!(!core.restart_before_the_end());
-            let notes = core.take_notes(run).unwrap();
+            let notes = core.take_notes(run, false).unwrap();
+            assert!(!core.restart_before_the_end(), "it is being heard");
             let asked = |note: &&Note| matches!(note, Note::Ask(Happening::Restart));
             assert_eq!((notes.iter().filter(asked).count(), notes.len()), (1, 3));
         }
@@ -289,10 +292,13 @@ mod tests {
         assert_ne!(source, before, "what the source of before still says is not taken for this one's");
         core.set_current(source, |_| {});
         core.tell(Note::Ask(Happening::Resume));
-        assert!(core.take_notes(earlier).is_none() && !core.is_run(earlier));
+        assert!(core.take_notes(earlier, false).is_none() && !core.is_run(earlier));
         core.let_go(before);
         assert!(core.is_current(source));
-        assert!(matches!(core.take_notes(run).unwrap().pop_front(), Some(Note::Ask(Happening::Resume))));
+        assert!(matches!(
+            core.take_notes(run, false).unwrap().pop_front(),
+            Some(Note::Ask(Happening::Resume))
+        ));
         core.let_go(source);
         assert!(core.is_current(0));
     }

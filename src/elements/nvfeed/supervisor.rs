@@ -90,6 +90,7 @@ impl Supervisor {
             if let Some(element) = self.core.element.upgrade() {
                 self.stopped(&element, StopReason::Fatal, "the supervisor of the feed panicked".to_owned());
                 self.core.report.lock().state = State::Stopped;
+                self.core.notes_done(self.run, true);
                 self.core.send_eos();
             }
             Step::Stop
@@ -100,8 +101,9 @@ impl Supervisor {
         let seen = self.core.work.seen();
         let due = {
             let Some(element) = self.core.element.upgrade() else { return Step::Stop };
-            let Some(notes) = self.core.take_notes(self.run) else { return Step::Stop };
-            self.round(&element, notes);
+            let now = clock::now();
+            let Some(notes) = self.core.take_notes(self.run, self.is_due(now)) else { return Step::Stop };
+            self.round(&element, notes, now);
             self.core.notes_done(self.run, self.machine.state() == State::Stopped);
             if self.is_stopping {
                 self.core.health.flush(&element);
@@ -114,14 +116,18 @@ impl Supervisor {
         Step::Again
     }
 
-    fn round(&mut self, element: &super::NvFeed, notes: VecDeque<Note>) {
+    fn is_due(&self, now: Monotonic) -> bool {
+        self.machine.due().is_some_and(|due| due <= now)
+    }
+
+    fn round(&mut self, element: &super::NvFeed, notes: VecDeque<Note>, now: Monotonic) {
         let settings = element.settings();
         self.machine.set_limits(settings.limits(self.is_live));
         for note in notes {
             self.hear(element, &settings, note);
         }
-        let now = clock::now();
-        if self.machine.due().is_some_and(|due| due <= now) {
+        // Not if that came only while the notes were heard: nobody was told that time may run out.
+        if self.is_due(now) {
             if self.machine.state() == State::Connecting && self.core.seen().is_blocked {
                 // A frame of the source before still waits downstream, and no other can come.
                 let limit = settings.limits(self.is_live).liveness;

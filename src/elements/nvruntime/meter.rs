@@ -5,7 +5,7 @@ use crate::metrics::{Histogram, LATENCY_BOUNDS};
 use crate::output::{Publisher, Record, Written};
 use crate::time::Monotonic;
 use parking_lot::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 const BUCKETS: usize = LATENCY_BOUNDS.len() + 1;
 
@@ -15,6 +15,7 @@ pub(super) struct Meter {
     records: AtomicU64,
     last_record: AtomicU64,
     last_inference: AtomicU64,
+    session: AtomicU32,
     buckets: [AtomicU64; BUCKETS],
     sum: AtomicU64,
     model: Mutex<String>,
@@ -23,6 +24,11 @@ pub(super) struct Meter {
 impl Meter {
     pub(super) fn records(&self) -> u64 {
         self.records.load(Ordering::Relaxed)
+    }
+
+    /// The session that the last record is of.
+    pub(super) fn session(&self) -> u32 {
+        self.session.load(Ordering::Relaxed)
     }
 
     /// Time since the last record.
@@ -70,6 +76,7 @@ impl Publisher for Meter {
                 known.clone_from(model);
             }
         }
+        self.session.store(record.session, Ordering::Relaxed);
         self.last_record.store(clock::now().as_nanos(), Ordering::Relaxed);
         self.records.fetch_add(1, Ordering::Relaxed);
         Written::default()
@@ -97,6 +104,7 @@ mod tests {
                 inference_end: Some(7),
                 delivered: Some(delivered),
                 model: "m".to_owned(),
+                session: 3,
                 ..FrameFacts::default()
             };
             meter.publish(&Record::new(facts, FrameTime::default(), Size::new(1, 1), Vec::new()));
@@ -104,7 +112,7 @@ mod tests {
         let latency = meter.latency();
         assert_eq!((latency.buckets[0], latency.buckets[BUCKETS - 1]), (2, 1));
         assert!((latency.sum - 60.006).abs() < 1e-9);
-        assert_eq!((meter.records(), meter.model().as_str()), (3, "m"));
+        assert_eq!((meter.records(), meter.model().as_str(), meter.session()), (3, "m", 3));
         assert!(meter.last_record_age(clock::now()).is_some());
         assert_eq!(meter.last_inference_age(Monotonic::from_nanos(10)), Some(3));
     }

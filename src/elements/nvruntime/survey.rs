@@ -144,7 +144,7 @@ fn look_at(feed: &Feed, account: Option<&batch::FeedSnapshot>, now: Monotonic) -
         state_for: nanos(now.since(since)),
         reason,
         detail: redact(&detail).into_owned(),
-        session: source.session,
+        session: feed.meter.session(),
         uptime: health.uptime,
         fps_in,
         fps_out,
