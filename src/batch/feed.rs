@@ -117,6 +117,23 @@ impl Offer {
     }
 }
 
+/// Grants frames to infer, each to the feed that has moved least with what it was granted before, until `left` are
+/// granted or no feed has more. The offers are in the order in which they are served.
+pub(super) fn grant(offers: &mut [Offer], left: usize) {
+    let ready = offers.iter().fold(0, |ready: usize, offer| ready.saturating_add(offer.ready));
+    if ready <= left {
+        offers.iter_mut().for_each(|offer| offer.granted = offer.ready);
+        return;
+    }
+    for _ in 0..left {
+        let more = offers.iter_mut().filter(|offer| offer.granted < offer.ready);
+        // The first of those that are equal.
+        if let Some(next) = more.min_by_key(|offer| offer.granted_turn()) {
+            next.granted += 1;
+        }
+    }
+}
+
 impl Feed {
     pub(super) fn new(
         id: FeedId,

@@ -5,7 +5,7 @@
 
 use super::alarm::Alarm;
 use super::answers::{Batch, Chosen, FeedError, Poll, Push, UnknownFeed};
-use super::feed::{Feed, Offer};
+use super::feed::{Feed, Offer, grant};
 use super::ledger::{Account, DropReason, Ledger, Waker};
 use super::metrics::{FeedSnapshot, Metrics, Snapshot};
 use super::survey::Survey;
@@ -486,22 +486,5 @@ impl Former {
         }
         self.offers.append(&mut self.riders);
         self.offers.sort_unstable();
-    }
-}
-
-/// Grants frames to infer, each to the feed that has moved least with what it was granted before, until `left` are
-/// granted or no feed has more. The offers are in the order in which they are served.
-fn grant(offers: &mut [Offer], left: usize) {
-    let ready = offers.iter().fold(0, |ready: usize, offer| ready.saturating_add(offer.ready));
-    if ready <= left {
-        offers.iter_mut().for_each(|offer| offer.granted = offer.ready);
-        return;
-    }
-    for _ in 0..left {
-        let more = offers.iter_mut().filter(|offer| offer.granted < offer.ready);
-        // The first of those that are equal.
-        if let Some(next) = more.min_by_key(|offer| offer.granted_turn()) {
-            next.granted += 1;
-        }
     }
 }
