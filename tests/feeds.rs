@@ -31,6 +31,11 @@ fn push(rig: &Rig, feed: usize, number: u64) {
 
 /// Sends what a pad without an upstream element would get.
 fn send(rig: &Rig, feed: usize, event: gst::Event) {
+    if matches!(event.type_(), gst::EventType::FlushStart | gst::EventType::FlushStop) {
+        // Not past the source: one that sees its own pad flush as it goes on to its next frame stops for good.
+        rig.feeds[feed].sink_pad.send_event(event);
+        return;
+    }
     let pad = rig.feeds[feed].source.static_pad("src").expect("a pad");
     pad.push_event(event);
 }
